@@ -79,3 +79,20 @@ def public_status(state: JobState) -> PublicStatus:
 def states_of(status: PublicStatus) -> frozenset[JobState]:
     """Return the states that callers see as `status`."""
     return frozenset(state for state in JobState if public_status(state) is status)
+
+
+def event_type(frm: JobState | None, to: JobState) -> str:
+    """Return the name of the event that records the move; `frm` is None for a new job."""
+    match to:
+        case S.QUEUED:
+            return "job.created" if frm is None else "job.requeued"
+        case S.GENERATING:
+            return "job.started"
+        case S.ABANDONED:
+            return "job.canceled"
+        case S.CANCELED:
+            return "job.settled" if frm is S.ABANDONED else "job.canceled"
+        case S.SUBMITTING | S.UNCONFIRMED | S.SAVING | S.SUCCEEDED | S.FAILED:
+            return f"job.{to}"
+        case _:
+            assert_never(to)

@@ -1,0 +1,1 @@
+"""The provider's language, and the only holder of its key."""

@@ -1,0 +1,73 @@
+# Needs make and Python 3.11 or newer. Everything else is installed into .venv, once, from the locks.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+PYTEST_ARGS ?=
+
+# Tests must not see the keys, or the settings, of the person who runs them.
+CLEAN_ENV := env -u AIML_API_KEY $$(env | sed -n 's/^\(REELAY_[A-Za-z0-9_]*\)=.*/-u \1/p')
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP_INSTALL := $(BIN)/python -m pip install --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.ready ## Make a video with the sandbox, free of charge (REAL=1: with the real upstream, for money)
+	@$(BIN)/reelay demo $(if $(REAL),--real)
+
+serve: $(VENV)/.ready ## Start Reelay on 127.0.0.1:8000, with the sandbox unless an upstream key is set
+	@key="$$REELAY_UPSTREAM_API_KEY$$REELAY_UPSTREAM_API_KEY_FILE$$AIML_API_KEY"; \
+		if [ -n "$$key" ]; then exec $(BIN)/reelay serve; else exec $(BIN)/reelay serve --sandbox; fi
+
+test: $(VENV)/.ready-dev ## Run the tests (PYTEST_ARGS="-n 2 tests/db": in two processes, only these)
+	@$(CLEAN_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.ready-dev ## Check style, types, import contracts and that the migrations are up to date
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+		$(CLEAN_ENV) REELAY_DATA_DIR="$$folder" $(BIN)/reelay migrate --check
+
+lock: $(BIN)/pip ## Write both locks anew, keeping versions where possible (UPGRADE=1: take the newest)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+		$(BIN)/python -m venv "$$folder" && "$$folder/bin/pip" install --quiet uv && \
+		compile() { "$$folder/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) "$$@" pyproject.toml; } && \
+		compile --extra build --output-file requirements.lock && \
+		compile --extra build --extra dev --output-file requirements-dev.lock
+
+clean: ## Remove what was installed and cached; data/ stays
+	@rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is the last thing to appear in a new environment: one that was cut short is made again.
+$(BIN)/pip:
+	@for python in $(PYTHONS); do \
+		if "$$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			exec "$$python" -m venv $(VENV); \
+		fi; \
+	done; \
+	echo "Reelay needs Python 3.11 or newer with its venv module; none of these is: $(PYTHONS)." \
+		"Install it, or name one: make PYTHON=/path/to/python3" >&2; exit 1
+
+# The stamps: what is installed is not looked at again until its lock, or pyproject.toml, changes.
+$(VENV)/.locked: requirements.lock | $(BIN)/pip
+	@echo "Installing into $(VENV) ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.locked pyproject.toml
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.lock $(VENV)/.ready
+	@echo "Installing what tests and checks need ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,131 @@
+"""Projects and their keys: who may come in, and with what scopes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from app.db.tables import keys, projects
+from app.domain import secrets
+from app.domain.errors import Conflict, NotFound
+from app.domain.ids import new_id
+from app.domain.secrets import Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    id: str
+    name: str
+    max_in_flight: int | None
+    created_at: datetime
+    archived_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A project's lasting secret, without the secret."""
+
+    id: str
+    project_id: str
+    name: str
+    hint: str
+    scopes: frozenset[Scope]
+    subject: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    def works_at(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+_PROJECT_COLUMNS = [projects.c[name] for name in Project.__dataclass_fields__]
+_KEY_COLUMNS = [keys.c[name] for name in Key.__dataclass_fields__]
+
+
+def _as_key(row: Any) -> Key:
+    return Key(**{**row._mapping, "scopes": frozenset(map(Scope, row.scopes))})
+
+
+def create_project(conn: Connection, name: str, *, now: datetime, max_in_flight: int | None = None) -> Project:
+    """Create a project; raise Conflict if the name is taken."""
+    if conn.execute(sa.select(projects.c.id).where(projects.c.name == name)).first():
+        raise Conflict(f"There is a project named {name!r} already.", code="project_exists")
+    project = Project(id=new_id("proj"), name=name, max_in_flight=max_in_flight, created_at=now, archived_at=None)
+    conn.execute(
+        projects.insert().values({column: getattr(project, column) for column in Project.__dataclass_fields__})
+    )
+    return project
+
+
+def list_projects(conn: Connection) -> list[Project]:
+    """Return every project, oldest first."""
+    return [Project(**row._mapping) for row in conn.execute(sa.select(*_PROJECT_COLUMNS).order_by(projects.c.id))]
+
+
+def project_named(conn: Connection, name: str) -> Project:
+    """Return the project; raise NotFound."""
+    row = conn.execute(sa.select(*_PROJECT_COLUMNS).where(projects.c.name == name)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no project named {name!r}. `reelay projects list` shows them.")
+    return Project(**row._mapping)
+
+
+def create_key(
+    conn: Connection,
+    *,
+    project_id: str,
+    name: str,
+    scopes: frozenset[Scope],
+    now: datetime,
+    subject: str | None = None,
+    expires_at: datetime | None = None,
+) -> tuple[Key, str]:
+    """Create a key and return it with its secret, which nobody can read again."""
+    secret = secrets.new_key()
+    row = conn.execute(
+        keys.insert()
+        .values(
+            id=new_id("key"),
+            project_id=project_id,
+            name=name,
+            hash=secrets.hash_of(secret),
+            hint=secrets.hint_of(secret),
+            scopes=sorted(scopes),
+            subject=subject,
+            created_at=now,
+            expires_at=expires_at,
+        )
+        .returning(*_KEY_COLUMNS)
+    ).one()
+    return _as_key(row), secret
+
+
+def list_keys(conn: Connection, *, project_id: str | None = None) -> list[Key]:
+    """Return keys, oldest first; of one project or of all."""
+    query = sa.select(*_KEY_COLUMNS).order_by(keys.c.id)
+    if project_id is not None:
+        query = query.where(keys.c.project_id == project_id)
+    return [_as_key(row) for row in conn.execute(query)]
+
+
+def revoke_key(conn: Connection, key_id: str, *, now: datetime) -> Key:
+    """Revoke a key for good; raise NotFound. Revoking again changes nothing."""
+    conn.execute(keys.update().where(keys.c.id == key_id, keys.c.revoked_at.is_(None)).values(revoked_at=now))
+    return get_key(conn, key_id)
+
+
+def get_key(conn: Connection, key_id: str) -> Key:
+    """Return the key by its id; raise NotFound."""
+    row = conn.execute(sa.select(*_KEY_COLUMNS).where(keys.c.id == key_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no key {key_id[:80]!r}. `reelay keys list` shows them.")
+    return _as_key(row)
+
+
+def find_key(conn: Connection, secret: str) -> Key | None:
+    """Return the key that this secret opens, working or not; None if there is none."""
+    row = conn.execute(sa.select(*_KEY_COLUMNS).where(keys.c.hash == secrets.hash_of(secret))).one_or_none()
+    return None if row is None else _as_key(row)

@@ -1,0 +1,185 @@
+"""Claims: what is due is taken by exactly one worker, for a limited time. Any number of replicas share the work."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain, zip_longest
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from app.db import gate, jobs, submissions
+from app.db.jobs import as_job
+from app.db.tables import jobs as jobs_table
+from app.db.tables import projects
+from app.domain.job import Job, Submission
+from app.domain.states import OCCUPYING, JobState
+
+T = jobs_table.c
+TRIAL_PAUSE = timedelta(seconds=150)
+"""How long everybody waits for the trial after a hold: longer than a POST may hang."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A time-limited right to work a row; the token fences the holder from those before and after."""
+
+    token: str
+    expires_at: datetime
+
+
+def admit(
+    conn: Connection, *, now: datetime, max_in_flight: int, lease: Lease, worker: str, deployment: str
+) -> list[tuple[Job, Submission]]:
+    """Take queued jobs into submission while the upstream has room, round-robin over the projects.
+
+    Holds the gate row, so that replicas never overfill the upstream's limit together.
+    """
+    state = gate.read(conn, lock=True)
+    if state.held_until is not None and state.held_until > now:
+        return []
+    occupied = _occupied(conn)
+    room = max_in_flight - sum(occupied.values())
+    if state.held_until is not None:
+        room = min(room, 1)
+    if room <= 0:
+        return []
+    admitted = []
+    for job in _fair_choice(conn, now=now, room=room, occupied=occupied):
+        taken = jobs.advance(
+            conn,
+            job,
+            to=JobState.SUBMITTING,
+            now=now,
+            lease_token=lease.token,
+            lease_expires_at=lease.expires_at,
+            attempts=job.attempts + 1,
+        )
+        if taken is not None:
+            admitted.append((taken, submissions.prepare(conn, taken, now=now, worker=worker, deployment=deployment)))
+    _rotate(conn, {job.project_id for job, _ in admitted}, now=now)
+    if admitted and state.held_until is not None:
+        gate.admit_trial(conn, now=now, pause=TRIAL_PAUSE)
+    return admitted
+
+
+def _occupied(conn: Connection) -> dict[str, int]:
+    """Return how many of the upstream's places each project takes."""
+    count = sa.func.count()
+    query = sa.select(T.project_id, count).where(T.state.in_(sorted(OCCUPYING))).group_by(T.project_id)
+    return {row[0]: row[1] for row in conn.execute(query)}
+
+
+def _fair_choice(conn: Connection, *, now: datetime, room: int, occupied: dict[str, int]) -> list[Job]:
+    """Choose up to `room` queued jobs: one of each project in turn, those longest not admitted first."""
+    waiting = sa.exists().where(T.project_id == projects.c.id, T.state == JobState.QUEUED, T.due_at <= now)
+    queued = (
+        sa.select(projects.c.id, projects.c.max_in_flight)
+        .where(waiting)
+        .order_by(projects.c.last_admitted_at.nulls_first(), projects.c.id)
+    )
+    lanes = []
+    for project_id, limit in conn.execute(queued).all():
+        free = room if limit is None else min(room, limit - occupied.get(project_id, 0))
+        lanes.append(_next_of(conn, project_id, now=now, limit=free) if free > 0 else [])
+    turns = chain.from_iterable(zip_longest(*lanes))
+    return [job for job in turns if job is not None][:room]
+
+
+def _next_of(conn: Connection, project_id: str, *, now: datetime, limit: int) -> list[Job]:
+    query = (
+        sa.select(jobs_table)
+        .where(
+            T.project_id == project_id,
+            T.state == JobState.QUEUED,
+            T.due_at <= now,
+            sa.or_(T.start_by.is_(None), T.start_by > now),
+        )
+        .order_by(T.priority, T.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [as_job(row) for row in conn.execute(query)]
+
+
+def _rotate(conn: Connection, project_ids: set[str], *, now: datetime) -> None:
+    if project_ids:
+        conn.execute(projects.update().where(projects.c.id.in_(sorted(project_ids))).values(last_admitted_at=now))
+
+
+def due_polls(conn: Connection, *, now: datetime, limit: int) -> list[Job]:
+    """Return generations whose poll is due, locked; the caller books their next poll in the same transaction."""
+    watched = T.state.in_([JobState.ABANDONED, JobState.GENERATING])
+    query = (
+        sa.select(jobs_table)
+        .where(watched, T.generation_id.is_not(None), T.due_at <= now)
+        .order_by(T.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [as_job(row) for row in conn.execute(query)]
+
+
+def book_polls(conn: Connection, next_polls: dict[str, datetime]) -> None:
+    """Book the next poll of each job. An answer that changes nothing then costs no second write."""
+    if next_polls:
+        statement = jobs_table.update().where(T.id == sa.bindparam("job")).values(due_at=sa.bindparam("next_at"))
+        conn.execute(statement, [{"job": job, "next_at": at} for job, at in sorted(next_polls.items())])
+
+
+def due_saves(conn: Connection, *, now: datetime, lease: Lease, limit: int) -> list[Job]:
+    """Lease finished generations whose video is not yet ours."""
+    free = sa.or_(T.lease_token.is_(None), T.lease_expires_at <= now)
+    chosen = (
+        sa.select(T.id)
+        .where(T.state == JobState.SAVING, T.due_at <= now, free)
+        .order_by(T.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    statement = (
+        jobs_table.update()
+        .where(T.id.in_(chosen))
+        .values(lease_token=lease.token, lease_expires_at=lease.expires_at, saves=T.saves + 1)
+        .returning(*T)
+    )
+    return [as_job(row) for row in conn.execute(statement)]
+
+
+def renew(conn: Connection, job_id: str, *, token: str, expires_at: datetime) -> bool:
+    """Extend a lease that is still ours; False if it was lost."""
+    statement = jobs_table.update().where(T.id == job_id, T.lease_token == token).values(lease_expires_at=expires_at)
+    return conn.execute(statement).rowcount == 1
+
+
+def put_off(conn: Connection, job: Job, *, due_at: datetime, reason: str | None) -> bool:
+    """Give a save back until `due_at` without a change of state; False if the lease was lost."""
+    statement = (
+        jobs_table.update()
+        .where(T.id == job.id, T.state == job.state, T.version == job.version, T.lease_token == job.lease_token)
+        .values(due_at=due_at, wait_reason=reason, lease_token=None, lease_expires_at=None)
+    )
+    return conn.execute(statement).rowcount == 1
+
+
+def expired_submits(conn: Connection, *, now: datetime, limit: int = 100) -> list[Job]:
+    """Return jobs whose submitter let its lease run out, locked."""
+    query = (
+        sa.select(jobs_table)
+        .where(T.state == JobState.SUBMITTING, T.lease_expires_at <= now)
+        .order_by(T.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [as_job(row) for row in conn.execute(query)]
+
+
+def overdue_starts(conn: Connection, *, now: datetime, limit: int = 100) -> list[Job]:
+    """Return queued jobs whose start_by has passed, locked."""
+    query = (
+        sa.select(jobs_table)
+        .where(T.state == JobState.QUEUED, T.start_by <= now)
+        .order_by(T.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [as_job(row) for row in conn.execute(query)]

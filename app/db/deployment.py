@@ -1,0 +1,63 @@
+"""What this database is: its deployment id, sandbox or real, the price list it holds and the workers that serve it."""
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from app.db.tables import deployment, insert_if_absent, price_list, workers
+
+Mode = Literal["real", "sandbox"]
+
+
+class ModeMismatch(Exception):
+    """The database belongs to the other world: simulated jobs and paid ones never share one."""
+
+
+def stamp(conn: Connection, *, mode: Mode, now: datetime) -> str:
+    """Return the deployment id, made at the first start; raise ModeMismatch if the database has the other mode."""
+    insert_if_absent(conn, deployment, id=1, deployment_id=secrets.token_hex(4), mode=mode, created_at=now)
+    row = conn.execute(sa.select(deployment.c.deployment_id, deployment.c.mode)).one()
+    if row.mode != mode:
+        raise ModeMismatch(
+            f"This database was made for {row.mode} jobs and Reelay was started for {mode} ones. "
+            "Point REELAY_DATABASE_URL (or REELAY_DATA_DIR) at another one."
+        )
+    deployment_id: str = row.deployment_id
+    return deployment_id
+
+
+def beat(conn: Connection, worker: str, *, now: datetime) -> None:
+    """Say that the worker lives, and forget those silent for a day."""
+    changed = conn.execute(workers.update().where(workers.c.id == worker).values(beat_at=now))
+    if changed.rowcount == 0:
+        insert_if_absent(conn, workers, id=worker, started_at=now, beat_at=now)
+        conn.execute(workers.delete().where(workers.c.beat_at < now - timedelta(days=1)))
+
+
+def retire(conn: Connection, worker: str) -> None:
+    """The worker ends in order."""
+    conn.execute(workers.delete().where(workers.c.id == worker))
+
+
+def last_beat(conn: Connection) -> datetime | None:
+    """Return when a worker last said that it lives."""
+    newest = sa.select(workers.c.beat_at).order_by(workers.c.beat_at.desc()).limit(1)
+    return conn.execute(newest).scalar_one_or_none()
+
+
+def save_prices(conn: Connection, *, etag: str | None, rules: Mapping[str, Any] | None, now: datetime) -> None:
+    """Keep the upstream's price list; `rules` None means that it has not changed."""
+    if rules is None:
+        conn.execute(price_list.update().values(fetched_at=now))
+    elif not insert_if_absent(conn, price_list, id=1, etag=etag, fetched_at=now, rules=rules):
+        conn.execute(price_list.update().values(etag=etag, fetched_at=now, rules=rules))
+
+
+def read_prices(conn: Connection) -> tuple[str | None, dict[str, Any]]:
+    """Return the price list's ETag and its rules by model; empty before the first was fetched."""
+    row = conn.execute(sa.select(price_list.c.etag, price_list.c.rules)).one_or_none()
+    return (None, {}) if row is None else (row.etag, row.rules)

@@ -1,0 +1,159 @@
+"""The database: transactions as plain functions, run in threads, on Postgres or SQLite.
+
+A transaction is a function over a connection. It cannot await, so none is ever open across HTTP or file I/O, and once
+begun it ends even when the task that asked for it is canceled. SQLite gets one writer thread that commits what is
+waiting in groups; Postgres a pool of threads.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
+
+from app.db.faults import is_conflict, translated
+from app.db.signals import Signals, take_announced
+from app.db.sqlite_writer import SqliteWriter
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+CHANNEL = "reelay"
+CONFLICT_TRIES = 5
+READERS = 4
+
+
+class Writer(Protocol):
+    """Runs transactions one after the other or side by side, and tells what they announced."""
+
+    def submit(self, work: Work[Any]) -> "Future[tuple[Any, set[str]]]": ...
+    def close(self) -> None: ...
+
+
+class Database:
+    """Runs transactions. `clock` replaces the database's time in tests."""
+
+    def __init__(self, url: str, *, pool_size: int = 8, clock: Callable[[], datetime] | None = None) -> None:
+        self.url = url
+        self.signals = Signals()
+        self._clock = clock
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url, pool_size)
+        self._writer: Writer = SqliteWriter(self.engine) if self.is_sqlite else PostgresWriter(self.engine, pool_size)
+        self._readers = ThreadPoolExecutor(READERS if self.is_sqlite else pool_size, thread_name_prefix="db-read")
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.startswith("sqlite")
+
+    def now(self, conn: Connection) -> datetime:
+        """Return the time of this transaction: the database's own, so that all replicas agree."""
+        if self._clock is not None:
+            return self._clock()
+        if self.is_sqlite:
+            return datetime.now(UTC)
+        moment: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return moment.astimezone(UTC)
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` in a transaction of its own and return its result; raise Unavailable if the database is away."""
+        result: T
+        result, topics = await asyncio.wrap_future(self._writer.submit(work))
+        self.signals.wake(topics)
+        return result
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work`, which only reads, and return its result; raise Unavailable if the database is away."""
+        return await asyncio.wrap_future(self._readers.submit(self._read, work))
+
+    def _read(self, work: Work[T]) -> T:
+        with translated(), self.engine.connect() as conn:
+            return work(conn)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction of the calling thread, for short commands outside the event loop."""
+        with translated(), self.engine.execution_options(writing=True).begin() as conn:
+            yield conn
+
+    def close(self) -> None:
+        """Finish the transactions under way and let go of every connection."""
+        self._writer.close()
+        self._readers.shutdown()
+        self.engine.dispose()
+
+
+class PostgresWriter:
+    """Runs each transaction in a thread of a pool; conflicts are repeated whole."""
+
+    def __init__(self, engine: Engine, pool_size: int) -> None:
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="db-write")
+
+    def submit(self, work: Work[Any]) -> "Future[tuple[Any, set[str]]]":
+        return self._threads.submit(self._run, work)
+
+    def _run(self, work: Work[Any]) -> tuple[Any, set[str]]:
+        for tried in range(1, CONFLICT_TRIES + 1):
+            try:
+                with translated():
+                    return self._once(work)
+            except DBAPIError as error:
+                if not is_conflict(error) or tried == CONFLICT_TRIES:
+                    raise
+                time.sleep(random.uniform(0, 0.01 * 2**tried))  # noqa: S311  # spreads retries, guards nothing
+        raise AssertionError("unreachable")
+
+    def _once(self, work: Work[Any]) -> tuple[Any, set[str]]:
+        with self._engine.begin() as conn:
+            take_announced(conn)
+            result = work(conn)
+            topics = take_announced(conn)
+            if topics:
+                notify = sa.text("SELECT pg_notify(:channel, topic) FROM unnest(CAST(:topics AS text[])) AS topic")
+                conn.execute(notify, {"channel": CHANNEL, "topics": sorted(topics)})
+        return result, topics
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+
+def _postgres_engine(url: str, pool_size: int) -> Engine:
+    return sa.create_engine(
+        url,
+        pool_size=2 * pool_size,
+        max_overflow=0,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5, "application_name": "reelay", "options": "-c timezone=UTC"},
+    )
+
+
+def _sqlite_engine(url: str) -> Engine:
+    path = sa.make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        url,
+        pool_size=READERS + 2,
+        max_overflow=0,
+        connect_args={"timeout": 30, "check_same_thread": False, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        # FULL: a commit that was answered survives a power cut. It costs nothing once commits come in groups.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("writing") else "BEGIN")
+
+    return engine

@@ -1,0 +1,39 @@
+"""The timeline: immutable facts about jobs, written in the transaction of the change they record."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from app.db.tables import events
+from app.domain.ids import new_id
+from app.domain.job import Event, Job
+from app.domain.states import JobState
+
+
+def append(conn: Connection, job: Job, *, type: str, now: datetime, data: dict[str, Any]) -> None:  # noqa: A002
+    """Write one fact about `job`, numbered by the job's own count, which the caller has just raised."""
+    conn.execute(
+        events.insert().values(
+            job_id=job.id,
+            n=job.event_count,
+            id=new_id("evt"),
+            project_id=job.project_id,
+            type=type,
+            state=job.state,
+            data=data,
+            created_at=now,
+        )
+    )
+
+
+def of_job(conn: Connection, job_id: str, *, after: int = 0, limit: int = 100) -> list[Event]:
+    """Return the job's events in order, those numbered above `after`."""
+    query = sa.select(events).where(events.c.job_id == job_id, events.c.n > after).order_by(events.c.n).limit(limit)
+    return [Event(**{**row._mapping, "state": JobState(row.state)}) for row in conn.execute(query)]
+
+
+def scrub(conn: Connection, job_id: str) -> None:
+    """Forget the details of a deleted job's events; that they happened stays."""
+    conn.execute(events.update().where(events.c.job_id == job_id).values(data={}))

@@ -1,0 +1,35 @@
+"""What the database's errors mean to the rest of the house."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.domain.errors import Unavailable
+
+CONFLICTS = {"40001", "40P01"}
+"""Postgres' serialization failure and deadlock: the database work is repeated whole."""
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Tell whether repeating the whole transaction is the cure."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in CONFLICTS
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn a database that is away, full or read-only into a clear 503; leave programming errors as they are."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PendingRollbackError) as error:
+        if is_conflict(error):
+            raise
+        reason = str(getattr(error, "orig", error)).strip().splitlines()
+        raise Unavailable(
+            f"The database cannot do this now ({reason[0] if reason else 'no answer'}). Try again shortly.",
+            code="database_unavailable",
+            retry_after=5,
+        ) from error
+    except PoolTimeout as error:
+        raise Unavailable("The database is busy. Try again shortly.", code="database_busy", retry_after=1) from error

@@ -1,0 +1,65 @@
+"""Uploads: what a project gave us to send along, until it expires."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from app.db.tables import files, jobs
+from app.domain.job import File
+from app.domain.states import TERMINAL
+
+T = files.c
+
+
+def insert(conn: Connection, file: File) -> None:
+    """Write the row of an upload whose bytes are stored already."""
+    conn.execute(files.insert().values(asdict(file)))
+
+
+def get_many(conn: Connection, ids: list[str], *, project_id: str, subject: str | None) -> dict[str, File]:
+    """Return those of the owner's files that exist, by id."""
+    query = sa.select(files).where(T.id.in_(ids), T.project_id == project_id)
+    if subject is not None:
+        query = query.where(T.subject == subject)
+    return {row.id: File(**row._mapping) for row in conn.execute(query)}
+
+
+def keep_until(conn: Connection, ids: list[str], *, until: datetime) -> None:
+    """A new job uses these files: keep them at least until then."""
+    conn.execute(files.update().where(T.id.in_(ids), T.expires_at < until).values(expires_at=until))
+
+
+def expired(conn: Connection, *, now: datetime, limit: int) -> list[File]:
+    """Return uploads whose time is over."""
+    query = sa.select(files).where(T.expires_at <= now).order_by(T.expires_at).limit(limit)
+    return [File(**row._mapping) for row in conn.execute(query)]
+
+
+def postpone_used(conn: Connection, candidates: list[File], *, until: datetime) -> list[File]:
+    """Keep those that an unfinished job of their project still needs; return the others."""
+    owners = sorted({file.project_id for file in candidates})
+    running = sa.select(jobs.c.input).where(jobs.c.project_id.in_(owners), jobs.c.state.not_in(sorted(TERMINAL)))
+    needed = {id_ for (given,) in conn.execute(running) for id_ in references(given)}
+    used = [file.id for file in candidates if file.id in needed]
+    if used:
+        keep_until(conn, used, until=until)
+    return [file for file in candidates if file.id not in needed]
+
+
+def delete(conn: Connection, ids: list[str]) -> None:
+    """Forget uploads."""
+    conn.execute(files.delete().where(T.id.in_(ids)))
+
+
+def references(value: Any) -> set[str]:
+    """Return the file ids that stand anywhere in a job's input."""
+    if isinstance(value, str):
+        return {value} if value.startswith("file_") else set()
+    if isinstance(value, dict):
+        return set().union(*map(references, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(references, value))
+    return set()

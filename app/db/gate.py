@@ -1,0 +1,39 @@
+"""The one gate row: it serialises admission over all replicas and carries the hold on submissions."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from app.db.tables import gate
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """`held_until` is when the next trial may go; `hold_level` counts the holds in a row."""
+
+    held_until: datetime | None
+    hold_reason: str | None
+    hold_level: int
+
+
+def read(conn: Connection, *, lock: bool = False) -> Gate:
+    """Return the gate; `lock` makes every other admission wait until this transaction ends."""
+    query = sa.select(gate.c.held_until, gate.c.hold_reason, gate.c.hold_level).where(gate.c.id == 1)
+    return Gate(*conn.execute(query.with_for_update() if lock else query).one())
+
+
+def hold(conn: Connection, *, until: datetime, reason: str) -> None:
+    """Stop all submissions until then; holds in a row are counted."""
+    conn.execute(gate.update().values(held_until=until, hold_reason=reason, hold_level=gate.c.hold_level + 1))
+
+
+def open_again(conn: Connection) -> None:
+    """The upstream accepted: end the hold and the count."""
+    conn.execute(gate.update().where(gate.c.hold_level > 0).values(held_until=None, hold_reason=None, hold_level=0))
+
+
+def admit_trial(conn: Connection, *, now: datetime, pause: timedelta) -> None:
+    """A hold is over and one job tries: everybody else waits `pause` more for what it hears."""
+    conn.execute(gate.update().values(held_until=now + pause))

@@ -1,0 +1,212 @@
+"""Jobs: insert, read, page, and the one function that moves them."""
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from app.db import events
+from app.db.signals import POLL, SAVE, SUBMIT, announce, job_topic
+from app.db.tables import jobs
+from app.domain.errors import Conflict, InvalidRequest, NotFound
+from app.domain.job import Job
+from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, TERMINAL, JobState, event_type, may_move
+
+_COLUMNS = [field.name for field in fields(Job)]
+_WORK_OF = {JobState.QUEUED: SUBMIT, JobState.GENERATING: POLL, JobState.SAVING: SAVE}
+
+
+def as_job(row: Any) -> Job:
+    """Return the row as a Job."""
+    return Job(**{**row._mapping, "state": JobState(row.state)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose jobs may be seen: those of a project and, where a subject is named, only the subject's own."""
+
+    project_id: str
+    subject: str | None = None
+
+    def clauses(self) -> list[sa.ColumnElement[bool]]:
+        bound: list[sa.ColumnElement[bool]] = [jobs.c.project_id == self.project_id, jobs.c.deleted_at.is_(None)]
+        return bound if self.subject is None else [*bound, jobs.c.subject == self.subject]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What a page of jobs is narrowed to."""
+
+    states: frozenset[JobState] | None = None
+    model: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def clauses(self) -> list[sa.ColumnElement[bool]]:
+        found: list[sa.ColumnElement[bool]] = []
+        if self.states is not None:
+            found.append(jobs.c.state.in_(sorted(self.states)))
+        if self.model is not None:
+            found.append(jobs.c.model == self.model)
+        if self.created_after is not None:
+            found.append(jobs.c.created_at > self.created_after)
+        if self.created_before is not None:
+            found.append(jobs.c.created_at < self.created_before)
+        found.extend(jobs.c.metadata[key].as_string() == value for key, value in self.metadata.items())
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    jobs: list[Job]
+    has_more: bool
+
+
+def insert(conn: Connection, job: Job) -> Job:
+    """Write a new queued job with its first event and wake the submitter."""
+    values = {name: getattr(job, name) for name in _COLUMNS}
+    conn.execute(jobs.insert().values(**values | {"event_count": 1}))
+    row = Job(**values | {"event_count": 1})
+    events.append(conn, row, type=event_type(None, row.state), now=row.created_at, data={})
+    announce(conn, SUBMIT, job_topic(job.id))
+    return row
+
+
+def get(conn: Connection, job_id: str, *, owner: Owner, lock: bool = False) -> Job:
+    """Return the owner's job; raise NotFound for any other id. `lock` keeps the row until the transaction ends."""
+    query = sa.select(jobs).where(jobs.c.id == job_id, *owner.clauses())
+    row = conn.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise not_found(job_id)
+    return as_job(row)
+
+
+def not_found(job_id: str) -> NotFound:
+    """The one answer for ids that are unknown, deleted or somebody else's."""
+    return NotFound(f"There is no job {job_id[:80]!r} here. Check the id and the key's project.")
+
+
+def lock(conn: Connection, job_id: str) -> Job:
+    """Return the job as it is now, locked until the transaction ends, whoever owns it."""
+    return as_job(conn.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update()).one())
+
+
+def page(
+    conn: Connection,
+    *,
+    owner: Owner,
+    filter: Filter,  # noqa: A002
+    limit: int,
+    after: str | None = None,
+    order: Literal["asc", "desc"] = "desc",
+) -> Page:
+    """Return one keyset page; `after` is the id of the last job of the page before."""
+    query = sa.select(jobs).where(*owner.clauses(), *filter.clauses())
+    if after is not None:
+        known = conn.execute(sa.select(jobs.c.id).where(jobs.c.id == after, *owner.clauses())).one_or_none()
+        if known is None:
+            raise InvalidRequest(
+                "'after' is no job of this project. Use the last_id of the page before.",
+                code="invalid_cursor",
+                param="after",
+            )
+        query = query.where(jobs.c.id > after if order == "asc" else jobs.c.id < after)
+    query = query.order_by(jobs.c.id if order == "asc" else jobs.c.id.desc()).limit(limit + 1)
+    found = [as_job(row) for row in conn.execute(query)]
+    return Page(found[:limit], has_more=len(found) > limit)
+
+
+def queue_position(conn: Connection, job: Job, *, at_most: int = 1000) -> int | None:
+    """Return the job's place among its project's queued jobs, counted up to `at_most`."""
+    if job.state is not JobState.QUEUED:
+        return None
+    ahead = sa.or_(jobs.c.priority < job.priority, sa.and_(jobs.c.priority == job.priority, jobs.c.id < job.id))
+    waiting = sa.select(jobs.c.id).where(jobs.c.project_id == job.project_id, jobs.c.state == JobState.QUEUED, ahead)
+    counted: int = conn.execute(sa.select(sa.func.count()).select_from(waiting.limit(at_most).subquery())).scalar_one()
+    return counted + 1
+
+
+def advance(
+    conn: Connection,
+    job: Job,
+    *,
+    to: JobState,
+    now: datetime,
+    data: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Job | None:
+    """Move `job`, as it was read, to the state `to`, with its event; None if somebody else moved it first.
+
+    The row must still have the state, version and lease that `job` carries. The lease ends with the move unless
+    `changes` brings a new one.
+    """
+    if not may_move(job.state, to):
+        raise ValueError(f"a job never goes from {job.state} to {to}")
+    values: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "wait_reason": None, "due_at": now}
+    if to in ENDED_FOR_CALLERS and job.finished_at is None:
+        values |= {"finished_at": now}
+    if to in TERMINAL:
+        values |= {"result_url": None}
+    same_lease = jobs.c.lease_token.is_(None) if job.lease_token is None else jobs.c.lease_token == job.lease_token
+    statement = (
+        jobs.update()
+        .where(jobs.c.id == job.id, jobs.c.state == job.state, jobs.c.version == job.version, same_lease)
+        .values(**values | changes, state=to, version=jobs.c.version + 1, event_count=jobs.c.event_count + 1)
+        .returning(*jobs.c)
+    )
+    row = conn.execute(statement).one_or_none()
+    if row is None:
+        return None
+    moved = as_job(row)
+    events.append(conn, moved, type=event_type(job.state, to), now=now, data=data or {})
+    _announce_move(conn, job, moved)
+    return moved
+
+
+def _announce_move(conn: Connection, before: Job, after: Job) -> None:
+    announce(conn, job_topic(after.id))
+    if topic := _WORK_OF.get(after.state):
+        announce(conn, topic)
+    if before.state in OCCUPYING and after.state not in OCCUPYING:
+        announce(conn, SUBMIT)
+
+
+def note(conn: Connection, job: Job, *, type: str, now: datetime, data: dict[str, Any], **changes: Any) -> Job:  # noqa: A002
+    """Write an event that is no move, with `changes` to the row. The caller holds the row's lock."""
+    statement = (
+        jobs.update()
+        .where(jobs.c.id == job.id)
+        .values(**changes, event_count=jobs.c.event_count + 1)
+        .returning(*jobs.c)
+    )
+    noted = as_job(conn.execute(statement).one())
+    events.append(conn, noted, type=type, now=now, data=data)
+    announce(conn, job_topic(job.id))
+    return noted
+
+
+def cancel(conn: Connection, job_id: str, *, owner: Owner, now: datetime) -> Job:
+    """Cancel the owner's job as far as its state allows; raise Conflict where it is too late."""
+    job = get(conn, job_id, owner=owner, lock=True)
+    match job.state:
+        case JobState.CANCELED | JobState.ABANDONED:
+            return job
+        case JobState.SUBMITTING if job.cancel_requested_at is None:
+            return note(conn, job, type="job.cancel_requested", now=now, data={}, cancel_requested_at=now)
+        case JobState.SUBMITTING:
+            return job
+        case JobState.SAVING:
+            raise Conflict("The video is finished and being saved; it is too late to cancel.", code="too_late")
+        case JobState.SUCCEEDED | JobState.FAILED:
+            raise Conflict(f"The job has {job.state} already; there is nothing to cancel.", code="already_finished")
+        case JobState.QUEUED:
+            moved = advance(conn, job, to=JobState.CANCELED, now=now, settled=True)
+        case JobState.UNCONFIRMED | JobState.GENERATING:
+            # What was bought is still paid for: the row is watched until its cost is known.
+            moved = advance(conn, job, to=JobState.ABANDONED, now=now, due_at=job.due_at)
+    if moved is None:
+        raise AssertionError("a locked row cannot be moved by others")
+    return moved

@@ -1,0 +1,57 @@
+"""Wake whoever waits for a change: workers with new work, requests that wait for a job.
+
+A verb announces topics inside its transaction; they are heard only after the commit, in this process at once and,
+on Postgres, in every other one by NOTIFY.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+
+SUBMIT, POLL, SAVE = "work:submit", "work:poll", "work:save"
+
+
+def job_topic(job_id: str) -> str:
+    return f"job:{job_id}"
+
+
+def announce(conn: Connection, *topics: str) -> None:
+    """Note that `topics` changed; they are sent when the surrounding transaction commits."""
+    conn.info.setdefault("topics", set()).update(topics)
+
+
+def take_announced(conn: Connection) -> set[str]:
+    """Return and forget what was announced on this connection."""
+    topics: set[str] = conn.info.pop("topics", set())
+    return topics
+
+
+class Signals:
+    """Topics and the events that wait for them. Lives on one event loop."""
+
+    def __init__(self) -> None:
+        self._listening: dict[str, set[asyncio.Event]] = {}
+
+    def wake(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            for event in self._listening.get(topic, ()):
+                event.set()
+
+    def wake_all(self) -> None:
+        """Wake everybody: after a gap in listening nobody knows what was missed."""
+        self.wake(list(self._listening))
+
+    @contextmanager
+    def listen(self, topic: str) -> Iterator[asyncio.Event]:
+        """Yield an event that is set at each change of `topic`; the listener clears it."""
+        event = asyncio.Event()
+        self._listening.setdefault(topic, set()).add(event)
+        try:
+            yield event
+        finally:
+            waiting = self._listening[topic]
+            waiting.discard(event)
+            if not waiting:
+                del self._listening[topic]

@@ -1,0 +1,91 @@
+"""The single SQLite writer: one thread, BEGIN IMMEDIATE, and whatever waits is committed as one group.
+
+64 writers that each begin for themselves get lock errors; one writer that syncs once a group gets none and is faster.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from app.db.faults import translated
+from app.db.signals import take_announced
+
+Outcome = tuple[Any, set[str]]
+LARGEST_GROUP = 64
+
+
+class _Task:
+    """One transaction that waits for its turn, and its answer."""
+
+    def __init__(self, work: Callable[[Connection], Any]) -> None:
+        self.work = work
+        self.future: Future[Outcome] = Future()
+
+
+class SqliteWriter:
+    """Owns the writing connection. Transactions of a group are fenced from each other by savepoints."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine.execution_options(writing=True)
+        self._waiting: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="db-write", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[Connection], Any]) -> Future[Outcome]:
+        task = _Task(work)
+        self._waiting.put(task)
+        return task.future
+
+    def close(self) -> None:
+        """Commit what waits, then end the thread."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            group, last = self._next_group()
+            if group:
+                self._commit(group)
+            if last:
+                return
+
+    def _next_group(self) -> tuple[list[_Task], bool]:
+        group: list[_Task] = []
+        task = self._waiting.get()
+        while task is not None:
+            if task.future.set_running_or_notify_cancel():
+                group.append(task)
+            if len(group) == LARGEST_GROUP or self._waiting.empty():
+                return group, False
+            task = self._waiting.get()
+        return group, True
+
+    def _commit(self, group: list[_Task]) -> None:
+        """Run the group in one transaction; answer each only after the commit."""
+        outcomes: list[tuple[_Task, Outcome | BaseException]] = []
+        try:
+            with translated(), self._engine.begin() as conn:
+                outcomes.extend((task, self._attempt(conn, task)) for task in group)
+        except BaseException as error:  # noqa: BLE001  # the thread must live, and every caller must hear
+            outcomes = [(task, error) for task in group]
+        for task, outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                task.future.set_exception(outcome)
+            else:
+                task.future.set_result(outcome)
+
+    def _attempt(self, conn: Connection, task: _Task) -> Outcome | BaseException:
+        take_announced(conn)
+        savepoint = conn.begin_nested()
+        try:
+            with translated():
+                result = task.work(conn)
+                savepoint.commit()
+        except Exception as error:  # noqa: BLE001  # it belongs to the caller, not to this thread
+            savepoint.rollback()
+            return error
+        return result, take_announced(conn)

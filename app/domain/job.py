@@ -1,0 +1,127 @@
+"""The rows that the rest of the house talks about: a job, a submission, an event, a file."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from app.domain.states import JobState
+
+
+class Priority(IntEnum):
+    """Orders the jobs of one project, lower first; never one project before another."""
+
+    HIGH = -1
+    NORMAL = 0
+    LOW = 1
+
+
+class SubmissionState(StrEnum):
+    """How far one attempt to buy a generation came."""
+
+    PREPARED = "prepared"
+    """Written with the claim; nothing has left the house."""
+    SENDING = "sending"
+    """Committed immediately before the POST; from here on it may have been bought."""
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    NOT_SENT = "not_sent"
+    UNCONFIRMED = "unconfirmed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One accepted request, as its row says. Money is in micro-dollars, times are aware and in UTC."""
+
+    id: str
+    project_id: str
+    key_id: str | None = None
+    subject: str | None = None
+    model: str
+    input: dict[str, Any]
+    metadata: dict[str, str] = field(default_factory=dict)
+    priority: int = Priority.NORMAL
+    state: JobState = JobState.QUEUED
+    version: int = 1
+    attempts: int = 0
+    saves: int = 0
+    event_count: int = 0
+    due_at: datetime
+    wait_reason: str | None = None
+    lease_token: str | None = None
+    lease_expires_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    start_by: datetime | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    deleted_at: datetime | None = None
+    retried_from: str | None = None
+    upstream_path: str
+    generation_id: str | None = None
+    expected_seconds: float | None = None
+    empty_since: datetime | None = None
+    result_url: str | None = None
+    max_cost_micros: int | None = None
+    estimated_micros: int | None = None
+    estimate_basis: str | None = None
+    charged_micros: int | None = None
+    charge_basis: str | None = None
+    settled: bool = False
+    error_code: str | None = None
+    error_message: str | None = None
+    billed: bool | None = None
+    video: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One attempt to buy a generation; a row in the submit ledger."""
+
+    id: int
+    job_id: str
+    n: int
+    state: SubmissionState
+    request_id: str
+    worker: str
+    prepared_at: datetime
+    sent_at: datetime | None = None
+    answered_at: datetime | None = None
+    http_status: int | None = None
+    generation_id: str | None = None
+    inference_id: str | None = None
+    credits: int | None = None
+    refusal: str | None = None
+    retry_after_seconds: float | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """An immutable fact about a job, numbered within it."""
+
+    id: str
+    job_id: str
+    n: int
+    project_id: str
+    type: str
+    state: JobState
+    data: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """An upload that we hold until it expires."""
+
+    id: str
+    project_id: str
+    subject: str | None
+    content_type: str
+    size_bytes: int
+    width: int
+    height: int
+    sha256: str
+    storage_key: str
+    created_at: datetime
+    expires_at: datetime

@@ -1,0 +1,72 @@
+"""What follows a failure: one decision table for submissions, one for saves."""
+
+from dataclasses import dataclass
+
+from app.domain.errors import NotSent, Refusal, Refused, UpstreamFailure
+
+LONGEST_PAUSE_SECONDS = 600.0
+HOLD_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snooze:
+    """Put this job off; nothing was spent."""
+
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Stop all submissions for a while; the job goes back to the queue."""
+
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The job fails, unbought."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertain:
+    """Something may have been bought: never post again."""
+
+    message: str
+
+
+Decision = Snooze | Hold | GiveUp | Uncertain
+
+
+def backoff(attempt: int, *, first: float = 1.0, most: float = LONGEST_PAUSE_SECONDS) -> float:
+    """Return the pause before the next try: `first` seconds doubled per attempt, at most `most`."""
+    return min(most, first * float(2 ** min(attempt, 20)))
+
+
+def decide(failure: UpstreamFailure, *, attempt: int, hold_level: int = 0) -> Decision:
+    """Decide what follows a failed submission.
+
+    `attempt` counts the job's submissions; `hold_level` counts the holds in a row, so that a lasting outage of the
+    account is asked about ever more slowly.
+    """
+    if isinstance(failure, NotSent):
+        return Snooze(backoff(min(attempt, 6)), "upstream_unreachable")
+    if not isinstance(failure, Refused):
+        return Uncertain(failure.message)
+    match failure.refusal:
+        case Refusal.INVALID_INPUT:
+            return GiveUp("invalid_input", failure.message)
+        case Refusal.NOT_FOUND:
+            return GiveUp("upstream_rejected", failure.message)
+        case Refusal.BAD_KEY:
+            return Hold(backoff(hold_level, first=HOLD_SECONDS), "upstream_key_refused")
+        case Refusal.FORBIDDEN:
+            return Hold(backoff(hold_level, first=HOLD_SECONDS), "upstream_forbidden")
+        case Refusal.RATE_LIMITED:
+            asked = failure.retry_after_seconds
+            pause = backoff(hold_level) if asked is None else min(max(asked, 0.0), LONGEST_PAUSE_SECONDS)
+            return Hold(pause, "upstream_rate_limited")

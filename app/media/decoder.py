@@ -1,0 +1,51 @@
+"""The child's side of `child.py`: lock the cage, run one task, answer on stdout. Imports nothing of the house.
+
+The order matters. Limits on time and memory come first; then the task's module is imported, which needs files; then
+the number of open files is set to zero. From there the process can open neither file nor socket: the bytes it was
+handed are all it will ever see.
+"""
+
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+class Refused(Exception):
+    """The bytes are not what they should be; the message is a sentence for the user."""
+
+
+def main(order: Mapping[str, Any]) -> None:
+    """Run `order["task"]` on stdin and write: length of the JSON (4 bytes, big-endian), JSON, blob."""
+    _limit_use(**order["limits"])
+    module, _, function = order["task"].partition(":")
+    task = getattr(importlib.import_module(module), function)
+    _shut_doors()
+    try:
+        facts, blob = task(sys.stdin.buffer, **order["arguments"])
+    except Refused as refused:
+        facts, blob = {"refused": str(refused)}, b""
+    head = json.dumps(facts, allow_nan=False).encode()
+    sys.stdout.buffer.write(len(head).to_bytes(4, "big") + head + blob)
+    sys.stdout.buffer.flush()
+    # Nothing of a process that has handled hostile bytes needs to run on: no finalizers, no destructors.
+    os._exit(0)
+
+
+def _limit_use(*, cpu_seconds: int, memory_bytes: int) -> None:
+    # Python ignores SIGXCPU nowhere, but a parent may have: the default ends the process.
+    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    if sys.platform == "linux":  # elsewhere the kernel refuses or ignores it
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    os.nice(5)  # decoding never starves the API
+
+
+def _shut_doors() -> None:
+    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC, resource.RLIMIT_NOFILE):
+        resource.setrlimit(limit, (0, 0))

@@ -1,0 +1,99 @@
+"""Images to begin a film with: a submitted one, or a painted landscape where only a link or a prompt is given."""
+
+import colorsys
+import hashlib
+import math
+import random
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
+
+from app.sandbox.intake import STILL
+
+_PAINTED_SIZE = (1280, 1280)
+_RIDGES = 5
+_CROP_TOLERANCE = 1.9
+"""How much wider or taller than the frame an image may be before it is shown whole, on a blurred ground."""
+
+
+def open_still(reference: str, stills: Path) -> Image.Image:
+    """Return the image that `reference` names: a stored one, or a painting that is always the same for that text."""
+    if not reference.startswith(STILL):
+        return paint(reference)
+    with Image.open(stills / reference.removeprefix(STILL)) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def size_of(reference: str, stills: Path) -> tuple[int, int] | None:
+    """Return the size of a stored image as a viewer sees it, or None for a painting, which fits any frame."""
+    if not reference.startswith(STILL):
+        return None
+    with Image.open(stills / reference.removeprefix(STILL)) as image:
+        turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 lie on their side
+        return (image.height, image.width) if turned else image.size
+
+
+def fill(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return the image covering a frame; one of a very different shape is shown whole on its own blurred ground."""
+    covering = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+    ratio = (image.width / image.height) / (size[0] / size[1])
+    if max(ratio, 1 / ratio) < _CROP_TOLERANCE:
+        return covering
+    small = covering.resize((max(1, size[0] // 8), max(1, size[1] // 8)), Image.Resampling.BILINEAR)
+    ground = small.filter(ImageFilter.GaussianBlur(6)).point(lambda level: level * 0.6).resize(size, Image.Resampling.BICUBIC)
+    whole = ImageOps.contain(image, size, Image.Resampling.LANCZOS)
+    ground.paste(whole, ((size[0] - whole.width) // 2, (size[1] - whole.height) // 2))
+    return ground
+
+
+def paint(text: str) -> Image.Image:
+    """Paint a quiet landscape at dusk or dawn: sky, sun and ridges in colours that follow from the text."""
+    digest = hashlib.sha256(text.encode()).digest()
+    rng = random.Random(digest)  # noqa: S311
+    hue = digest[0] / 256
+    width, height = _PAINTED_SIZE
+    sky = _vertical([_colour(hue + 0.08, 0.55, 0.30), _colour(hue, 0.50, 0.62), _colour(hue - 0.10, 0.42, 0.96)])
+    canvas = sky.resize(_PAINTED_SIZE, Image.Resampling.BICUBIC)
+    sun_x, sun_y = round(width * rng.uniform(0.25, 0.75)), round(height * rng.uniform(0.34, 0.46))
+    canvas = _with_sun(canvas, (sun_x, sun_y), radius=round(width * rng.uniform(0.05, 0.08)), hue=hue - 0.12)
+    for ridge in range(_RIDGES):
+        depth = (ridge + 1) / _RIDGES
+        colour = _colour(hue + 0.02 + 0.05 * depth, 0.30 + 0.35 * depth, 0.72 - 0.58 * depth)
+        outline = _ridge(rng, level=height * (0.46 + 0.34 * depth**1.2), swing=height * 0.07, width=width)
+        ImageDraw.Draw(canvas).polygon([*outline, (width, height), (0, height)], fill=colour)
+    return canvas.filter(ImageFilter.GaussianBlur(1.2))
+
+
+def _with_sun(canvas: Image.Image, at: tuple[int, int], *, radius: int, hue: float) -> Image.Image:
+    """Lay a sun and its glow over the sky; the glow is blurred small, where blurring is cheap."""
+    small = 8
+    glow = Image.new("L", (canvas.width // small, canvas.height // small), 0)
+    x, y = at[0] // small, at[1] // small
+    reach = 3 * radius // small
+    ImageDraw.Draw(glow).ellipse((x - reach, y - reach, x + reach, y + reach), fill=150)
+    glow = glow.filter(ImageFilter.GaussianBlur(reach * 0.6)).resize(canvas.size, Image.Resampling.BICUBIC)
+    lit = Image.composite(Image.new("RGB", canvas.size, _colour(hue, 0.25, 1.0)), canvas, glow)
+    ImageDraw.Draw(lit).ellipse((at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius), fill=_colour(hue, 0.12, 1.0))
+    return lit
+
+
+def _ridge(rng: random.Random, *, level: float, swing: float, width: int) -> list[tuple[float, float]]:
+    """Return the outline of one ridge: a few sines of falling weight."""
+    waves = [(rng.uniform(0.8, 1.6) * 2**n, rng.uniform(0, math.tau), swing / 1.9**n) for n in range(4)]
+    return [
+        (x, level + sum(weight * math.sin(math.tau * turns * x / width + phase) for turns, phase, weight in waves))
+        for x in range(0, width + 8, 8)
+    ]
+
+
+def _vertical(stops: list[tuple[int, int, int]]) -> Image.Image:
+    """Return a one pixel wide strip of colours, from the top down, to be stretched into a gradient."""
+    strip = Image.new("RGB", (1, len(stops)))
+    for row, colour in enumerate(stops):
+        strip.putpixel((0, row), colour)
+    return strip.resize((1, 256), Image.Resampling.BICUBIC)
+
+
+def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1, saturation, value)
+    return round(red * 255), round(green * 255), round(blue * 255)

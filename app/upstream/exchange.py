@@ -1,0 +1,129 @@
+"""One HTTP exchange that never raises: what left, what came back, and what went wrong on the way."""
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+
+ANSWER_CAP = 1024 * 1024
+"""Bytes of an answer that we are willing to hold."""
+
+_SENDING = "send_request_headers.started"
+_PHASES = (_SENDING, "receive_response_headers.started", "receive_response_body.started")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The record of one request. `status` is None when no answer began; `complete` when the whole body was read."""
+
+    status: int | None = None
+    headers: httpx2.Headers = field(default_factory=httpx2.Headers)
+    body: bytearray = field(default_factory=bytearray)
+    complete: bool = False
+    trouble: str = ""
+    _reported: bool = False
+    _sending: bool = False
+
+    @property
+    def may_have_left(self) -> bool:
+        """Whether the upstream may have seen the request.
+
+        The transport's trace events are the evidence. A transport that reported nothing at all, not even an attempt
+        to connect, is no evidence that nothing left.
+        """
+        return self._sending or self.status is not None or not self._reported
+
+    @property
+    def answered(self) -> bool:
+        return self.complete and self.status is not None and 200 <= self.status < 300
+
+    def document(self) -> Any:
+        """Return the body as JSON; None where it is not JSON, or is cut off."""
+        try:
+            return json.loads(bytes(self.body)) if self.complete else None
+        except (ValueError, RecursionError):
+            return None
+
+    def retry_after_seconds(self) -> float | None:
+        """Return what `Retry-After` asks for, in seconds; it comes as a number or as a date (RFC 9110, 10.2.3)."""
+        asked = self.headers.get("retry-after", "").strip()
+        try:
+            seconds = float(asked)
+        except ValueError:
+            seconds = _seconds_until(asked)
+        return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+    def note(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take down a trace event of the transport."""
+        self._reported = True
+        if event.endswith(_SENDING) and not _is_tunnel(info):
+            self._sending = True
+
+
+async def exchange(
+    client: httpx2.AsyncClient,
+    request: httpx2.Request,
+    *,
+    seconds: float,
+    phase_seconds: float | None = None,
+    cap: int = ANSWER_CAP,
+) -> Exchange:
+    """Send `request` and read its answer, at most `cap` bytes of it; record every failure instead of raising it.
+
+    All of it must be over in `seconds`. With `phase_seconds` that limit holds until the connection stands, and then
+    sending, waiting for the answer and reading it have so many seconds each, however slowly bytes drip in.
+    Only cancellation passes through.
+    """
+    seen = Exchange()
+    try:
+        async with asyncio.timeout(seconds) as deadline:
+
+            async def trace(event: str, info: Mapping[str, Any]) -> None:
+                seen.note(event, info)
+                if phase_seconds is not None and event.endswith(_PHASES) and not deadline.expired():
+                    deadline.reschedule(asyncio.get_running_loop().time() + phase_seconds)
+
+            request.extensions["trace"] = trace
+            await _converse(client, request, seen=seen, cap=cap)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the caller needs to know what had left before it
+        # Kept as text: the exception itself holds the request, and may quote headers of the answer.
+        seen.trouble = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return seen
+
+
+async def _converse(client: httpx2.AsyncClient, request: httpx2.Request, *, seen: Exchange, cap: int) -> None:
+    response = await client.send(request, stream=True)
+    seen.status, seen.headers = response.status_code, response.headers
+    try:
+        async with aclosing(response.aiter_bytes()) as chunks:
+            async for chunk in chunks:
+                seen.body += chunk[: cap - len(seen.body) + 1]
+                if len(seen.body) > cap:
+                    del seen.body[cap:]
+                    seen.trouble = f"the answer is longer than {cap} bytes"
+                    return
+        seen.complete = True
+    finally:
+        await response.aclose()
+
+
+def _is_tunnel(info: Mapping[str, Any]) -> bool:
+    """Tell whether the event is about opening a tunnel through a proxy, which is not our request yet."""
+    return getattr(info.get("request"), "method", None) == b"CONNECT"
+
+
+def _seconds_until(date: str) -> float:
+    """Return the seconds from now until an HTTP date; NaN for what is none."""
+    try:
+        at = parsedate_to_datetime(date)
+        # A date that names no zone means UTC.
+        return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return math.nan
