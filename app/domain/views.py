@@ -198,7 +198,7 @@ def _cost(job: Job) -> CostView:
     return CostView(
         estimated_usd=None if job.estimated_micros is None else micros_to_usd(job.estimated_micros),
         charged_usd=None if job.charged_micros is None else micros_to_usd(job.charged_micros),
-        basis=job.charge_basis,  # type: ignore[arg-type]  # the CHECK constraint keeps the column to these words
+        basis=job.charge_basis,
         settled=job.settled,
     )
 

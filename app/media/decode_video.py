@@ -1,7 +1,8 @@
 """Runs in the child process only: look into an MP4 without trusting it.
 
 The demuxer is forced to MP4 and reads from the open file it is handed; FFmpeg is allowed no other protocol, and could
-not open anything anyway (see `decoder.py`).
+not open anything anyway (see `decoder.py`). That holds for Python as well: what PyAV and Pillow import only when they
+meet a kind of stream or format is imported here.
 """
 
 import io
@@ -12,8 +13,12 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import av
+import av.audio.codeccontext
+import av.audio.stream
 import av.container
 import av.error
+import av.subtitles.codeccontext
+import av.subtitles.stream
 from av.index import IndexEntries
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -22,7 +27,7 @@ from PIL import Image, ImageStat
 
 from app.media.decoder import Refused
 
-Image.preinit()  # what Pillow would otherwise import when the poster is written
+Image.preinit()
 # ISO base media files that hold still images (HEIF, AVIF): the MP4 demuxer would read them.
 STILL_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis"}
 CUT_OFF = "The video is cut off: a part of it is missing."

@@ -28,8 +28,8 @@ _CROSSFADE_SHARE = 0.22
 _BLACK, _WHITE, _NEUTRAL = 16, 235, 128
 _BT709 = 1
 _OPTIONS = {
-    "preset": "veryfast",
-    "crf": "22",
+    "preset": "superfast",
+    "crf": "20",
     "x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709:bframes=0:rc-lookahead=10",
 }
 

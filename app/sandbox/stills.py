@@ -1,10 +1,10 @@
 """Images to begin a film with: a submitted one, or a painted landscape where only a link or a prompt is given."""
 
-import colorsys
 import hashlib
 import math
 import random
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
@@ -12,8 +12,29 @@ from app.sandbox.intake import STILL
 
 _PAINTED_SIZE = (1280, 1280)
 _RIDGES = 5
+_WHITE = (255, 255, 255)
 _CROP_TOLERANCE = 1.9
 """How much wider or taller than the frame an image may be before it is shown whole, on a blurred ground."""
+
+Colour = tuple[int, int, int]
+
+
+class Palette(NamedTuple):
+    """The colours of one landscape: the sky from the top down, the farthest ridge and the nearest."""
+
+    sky: tuple[Colour, Colour, Colour]
+    far: Colour
+    near: Colour
+
+
+_PALETTES = (
+    Palette(((43, 45, 110), (176, 93, 143), (255, 179, 122)), (150, 104, 148), (22, 18, 46)),  # dusk
+    Palette(((66, 120, 184), (158, 196, 230), (255, 222, 190)), (140, 166, 194), (27, 42, 64)),  # dawn
+    Palette(((58, 28, 71), (192, 80, 77), (255, 197, 107)), (166, 88, 88), (31, 15, 31)),  # ember
+    Palette(((15, 76, 92), (63, 160, 160), (246, 226, 182)), (104, 164, 158), (9, 40, 48)),  # sea
+    Palette(((104, 164, 178), (200, 222, 206), (255, 240, 205)), (146, 178, 152), (22, 46, 32)),  # forest
+    Palette(((11, 16, 51), (39, 53, 111), (128, 126, 190)), (78, 86, 146), (7, 10, 28)),  # night
+)
 
 
 def open_still(reference: str, stills: Path) -> Image.Image:
@@ -50,21 +71,21 @@ def paint(text: str) -> Image.Image:
     """Paint a quiet landscape at dusk or dawn: sky, sun and ridges in colours that follow from the text."""
     digest = hashlib.sha256(text.encode()).digest()
     rng = random.Random(digest)  # noqa: S311
-    hue = digest[0] / 256
+    palette = _PALETTES[digest[0] % len(_PALETTES)]
     width, height = _PAINTED_SIZE
-    sky = _vertical([_colour(hue + 0.08, 0.55, 0.30), _colour(hue, 0.50, 0.62), _colour(hue - 0.10, 0.42, 0.96)])
-    canvas = sky.resize(_PAINTED_SIZE, Image.Resampling.BICUBIC)
-    sun_x, sun_y = round(width * rng.uniform(0.25, 0.75)), round(height * rng.uniform(0.34, 0.46))
-    canvas = _with_sun(canvas, (sun_x, sun_y), radius=round(width * rng.uniform(0.05, 0.08)), hue=hue - 0.12)
+    canvas = _vertical(palette.sky).resize(_PAINTED_SIZE, Image.Resampling.BICUBIC)
+    sun_at = round(width * rng.uniform(0.25, 0.75)), round(height * rng.uniform(0.34, 0.46))
+    sun = _between(palette.sky[2], _WHITE, 0.65)
+    canvas = _with_sun(canvas, sun_at, radius=round(width * rng.uniform(0.04, 0.065)), colour=sun)
     for ridge in range(_RIDGES):
         depth = (ridge + 1) / _RIDGES
-        colour = _colour(hue + 0.02 + 0.05 * depth, 0.30 + 0.35 * depth, 0.72 - 0.58 * depth)
         outline = _ridge(rng, level=height * (0.46 + 0.34 * depth**1.2), swing=height * 0.07, width=width)
+        colour = _between(palette.far, palette.near, ridge / (_RIDGES - 1))
         ImageDraw.Draw(canvas).polygon([*outline, (width, height), (0, height)], fill=colour)
     return canvas.filter(ImageFilter.GaussianBlur(1.2))
 
 
-def _with_sun(canvas: Image.Image, at: tuple[int, int], *, radius: int, hue: float) -> Image.Image:
+def _with_sun(canvas: Image.Image, at: tuple[int, int], *, radius: int, colour: Colour) -> Image.Image:
     """Lay a sun and its glow over the sky; the glow is blurred small, where blurring is cheap."""
     small = 8
     glow = Image.new("L", (canvas.width // small, canvas.height // small), 0)
@@ -72,8 +93,8 @@ def _with_sun(canvas: Image.Image, at: tuple[int, int], *, radius: int, hue: flo
     reach = 3 * radius // small
     ImageDraw.Draw(glow).ellipse((x - reach, y - reach, x + reach, y + reach), fill=150)
     glow = glow.filter(ImageFilter.GaussianBlur(reach * 0.6)).resize(canvas.size, Image.Resampling.BICUBIC)
-    lit = Image.composite(Image.new("RGB", canvas.size, _colour(hue, 0.25, 1.0)), canvas, glow)
-    ImageDraw.Draw(lit).ellipse((at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius), fill=_colour(hue, 0.12, 1.0))
+    lit = Image.composite(Image.new("RGB", canvas.size, colour), canvas, glow)
+    ImageDraw.Draw(lit).ellipse((at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius), fill=colour)
     return lit
 
 
@@ -86,7 +107,7 @@ def _ridge(rng: random.Random, *, level: float, swing: float, width: int) -> lis
     ]
 
 
-def _vertical(stops: list[tuple[int, int, int]]) -> Image.Image:
+def _vertical(stops: tuple[Colour, ...]) -> Image.Image:
     """Return a one pixel wide strip of colours, from the top down, to be stretched into a gradient."""
     strip = Image.new("RGB", (1, len(stops)))
     for row, colour in enumerate(stops):
@@ -94,6 +115,6 @@ def _vertical(stops: list[tuple[int, int, int]]) -> Image.Image:
     return strip.resize((1, 256), Image.Resampling.BICUBIC)
 
 
-def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
-    red, green, blue = colorsys.hsv_to_rgb(hue % 1, saturation, value)
-    return round(red * 255), round(green * 255), round(blue * 255)
+def _between(one: Colour, other: Colour, share: float) -> Colour:
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return red, green, blue

@@ -89,7 +89,7 @@ class UpstreamClient:
         if seen.status == 404:
             raise GenerationUnknown(refusal_text(seen, scrub=self._scrub), http_status=404)
         document = self._require(seen)
-        if isinstance(document, dict) and not wire.is_about(document, generation_id):
+        if isinstance(document, dict) and not wire.is_about(document, generation_id=generation_id):
             raise FetchFailed("The upstream answered about another generation.", http_status=seen.status)
         try:
             generation = wire.read_generation(document, scrub=self._scrub)
@@ -145,16 +145,14 @@ class UpstreamClient:
         # A path without a slash could end up in the host's name, and the key at another host.
         if not path.startswith("/"):
             raise FetchFailed("The upstream path must begin with a slash.")
-        authorization = {"Authorization": f"Bearer {self._key.get_secret_value()}"} if with_key else {}
         try:
             request = self._http.build_request(
-                "GET",
-                self._url + path,
-                params=params,
-                headers={"Accept": "application/json", **(headers or {}), **authorization},
+                "GET", self._url + path, params=params, headers={"Accept": "application/json", **(headers or {})}
             )
         except (ValueError, httpx2.InvalidURL) as fault:
             raise FetchFailed(self._scrub(f"The request cannot be written: {fault}")) from None
+        if with_key:
+            request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
         return await exchange(self._http, request, seconds=self._fetch_timeout_seconds, cap=cap)
 
     def _require(self, seen: Exchange, *, with_key: bool = True) -> Any:

@@ -24,8 +24,8 @@ class Exchange:
     """The record of one request. `status` is None when no answer began; `complete` when the whole body was read."""
 
     status: int | None = None
-    headers: httpx2.Headers = field(default_factory=httpx2.Headers)
-    body: bytearray = field(default_factory=bytearray)
+    headers: httpx2.Headers = field(default_factory=httpx2.Headers, repr=False)
+    body: bytearray = field(default_factory=bytearray, repr=False)
     complete: bool = False
     trouble: str = ""
     _reported: bool = False

@@ -119,7 +119,7 @@ def read_balance(document: Any) -> Balance:
         return Balance(None)
 
 
-def is_about(document: Any, generation_id: str) -> bool:
+def is_about(document: Any, *, generation_id: str) -> bool:
     """Tell whether an answer may be about this generation: it names it, or none.
 
     An id comes as `UUID` or as `UUID:model-id`; the two are one generation.

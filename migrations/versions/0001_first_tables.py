@@ -174,61 +174,81 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["retried_from"], ["jobs.id"], name=op.f("fk_jobs_retried_from")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
-    op.create_index("ix_jobs_finished", "jobs",
+    op.create_index(
+        "ix_jobs_finished",
+        "jobs",
         ["finished_at"],
         unique=False,
         postgresql_where=sa.text("finished_at IS NOT NULL AND deleted_at IS NULL"),
         sqlite_where=sa.text("finished_at IS NOT NULL AND deleted_at IS NULL"),
     )
-    op.create_index("ix_jobs_lease", "jobs",
+    op.create_index(
+        "ix_jobs_lease",
+        "jobs",
         ["lease_expires_at"],
         unique=False,
         postgresql_where=sa.text("lease_token IS NOT NULL"),
         sqlite_where=sa.text("lease_token IS NOT NULL"),
     )
-    op.create_index("ix_jobs_occupying", "jobs",
+    op.create_index(
+        "ix_jobs_occupying",
+        "jobs",
         ["project_id"],
         unique=False,
         postgresql_where=sa.text("state IN ('abandoned', 'generating', 'submitting', 'unconfirmed')"),
         sqlite_where=sa.text("state IN ('abandoned', 'generating', 'submitting', 'unconfirmed')"),
     )
-    op.create_index("ix_jobs_page", "jobs",
+    op.create_index(
+        "ix_jobs_page",
+        "jobs",
         ["project_id", "id"],
         unique=False,
         postgresql_where=sa.text("deleted_at IS NULL"),
         sqlite_where=sa.text("deleted_at IS NULL"),
     )
-    op.create_index("ix_jobs_poll", "jobs",
+    op.create_index(
+        "ix_jobs_poll",
+        "jobs",
         ["due_at"],
         unique=False,
         postgresql_where=sa.text("state IN ('abandoned', 'generating')"),
         sqlite_where=sa.text("state IN ('abandoned', 'generating')"),
     )
-    op.create_index("ix_jobs_queue", "jobs",
+    op.create_index(
+        "ix_jobs_queue",
+        "jobs",
         ["project_id", "priority", "id"],
         unique=False,
         postgresql_where=sa.text("state = 'queued'"),
         sqlite_where=sa.text("state = 'queued'"),
     )
-    op.create_index("ix_jobs_retried_from", "jobs",
+    op.create_index(
+        "ix_jobs_retried_from",
+        "jobs",
         ["retried_from"],
         unique=False,
         postgresql_where=sa.text("retried_from IS NOT NULL"),
         sqlite_where=sa.text("retried_from IS NOT NULL"),
     )
-    op.create_index("ix_jobs_save", "jobs",
+    op.create_index(
+        "ix_jobs_save",
+        "jobs",
         ["due_at"],
         unique=False,
         postgresql_where=sa.text("state = 'saving'"),
         sqlite_where=sa.text("state = 'saving'"),
     )
-    op.create_index("ix_jobs_start_by", "jobs",
+    op.create_index(
+        "ix_jobs_start_by",
+        "jobs",
         ["start_by"],
         unique=False,
         postgresql_where=sa.text("state = 'queued' AND start_by IS NOT NULL"),
         sqlite_where=sa.text("state = 'queued' AND start_by IS NOT NULL"),
     )
-    op.create_index("uq_jobs_generation", "jobs",
+    op.create_index(
+        "uq_jobs_generation",
+        "jobs",
         ["generation_id"],
         unique=True,
         postgresql_where=sa.text("generation_id IS NOT NULL"),
@@ -284,53 +304,17 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_table("submissions")
-    op.drop_table("events")
-    op.drop_index("uq_jobs_generation", "jobs",
-        postgresql_where=sa.text("generation_id IS NOT NULL"),
-        sqlite_where=sa.text("generation_id IS NOT NULL"),
-    )
-    op.drop_index("ix_jobs_start_by", "jobs",
-        postgresql_where=sa.text("state = 'queued' AND start_by IS NOT NULL"),
-        sqlite_where=sa.text("state = 'queued' AND start_by IS NOT NULL"),
-    )
-    op.drop_index("ix_jobs_save", "jobs", postgresql_where=sa.text("state = 'saving'"), sqlite_where=sa.text("state = 'saving'")
-    )
-    op.drop_index("ix_jobs_retried_from", "jobs",
-        postgresql_where=sa.text("retried_from IS NOT NULL"),
-        sqlite_where=sa.text("retried_from IS NOT NULL"),
-    )
-    op.drop_index("ix_jobs_queue", "jobs", postgresql_where=sa.text("state = 'queued'"), sqlite_where=sa.text("state = 'queued'")
-    )
-    op.drop_index("ix_jobs_poll", "jobs",
-        postgresql_where=sa.text("state IN ('abandoned', 'generating')"),
-        sqlite_where=sa.text("state IN ('abandoned', 'generating')"),
-    )
-    op.drop_index("ix_jobs_page", "jobs", postgresql_where=sa.text("deleted_at IS NULL"), sqlite_where=sa.text("deleted_at IS NULL")
-    )
-    op.drop_index("ix_jobs_occupying", "jobs",
-        postgresql_where=sa.text("state IN ('abandoned', 'generating', 'submitting', 'unconfirmed')"),
-        sqlite_where=sa.text("state IN ('abandoned', 'generating', 'submitting', 'unconfirmed')"),
-    )
-    op.drop_index("ix_jobs_lease", "jobs",
-        postgresql_where=sa.text("lease_token IS NOT NULL"),
-        sqlite_where=sa.text("lease_token IS NOT NULL"),
-    )
-    op.drop_index("ix_jobs_finished", "jobs",
-        postgresql_where=sa.text("finished_at IS NOT NULL AND deleted_at IS NULL"),
-        sqlite_where=sa.text("finished_at IS NOT NULL AND deleted_at IS NULL"),
-    )
-
-    op.drop_table("jobs")
-    op.drop_index("ix_keys_project_id", "keys")
-
-    op.drop_table("keys")
-    op.drop_index("ix_files_expires_at", "files"
-
-    op.drop_table("files")
-    op.drop_table("workers")
-    op.drop_table("projects")
-    op.drop_table("price_list")
-    op.drop_table("gate")
-    op.drop_table("durations")
-    op.drop_table("deployment")
+    for table in (
+        "events",
+        "submissions",
+        "jobs",
+        "keys",
+        "files",
+        "workers",
+        "projects",
+        "price_list",
+        "gate",
+        "durations",
+        "deployment",
+    ):
+        op.drop_table(table)
