@@ -33,7 +33,7 @@ check: $(VENV)/.ready-dev ## Check style, types, import contracts and that the m
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-		$(CLEAN_ENV) REELAY_DATA_DIR="$$folder" $(BIN)/reelay migrate --check
+		$(CLEAN_ENV) REELAY_DATA_DIR="$$folder" sh -c "$(BIN)/reelay migrate && $(BIN)/reelay migrate --check"
 
 lock: $(BIN)/pip ## Write both locks anew, keeping versions where possible (UPGRADE=1: take the newest)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \

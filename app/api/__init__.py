@@ -1,0 +1,1 @@
+"""The front door: parse, call one or two verbs, return a view."""

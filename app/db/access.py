@@ -65,6 +65,14 @@ def list_projects(conn: Connection) -> list[Project]:
     return [Project(**row._mapping) for row in conn.execute(sa.select(*_PROJECT_COLUMNS).order_by(projects.c.id))]
 
 
+def get_project(conn: Connection, project_id: str) -> Project:
+    """Return the project by its id; raise NotFound."""
+    row = conn.execute(sa.select(*_PROJECT_COLUMNS).where(projects.c.id == project_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no project {project_id[:80]!r}. `reelay projects list` shows them.")
+    return Project(**row._mapping)
+
+
 def project_named(conn: Connection, name: str) -> Project:
     """Return the project; raise NotFound."""
     row = conn.execute(sa.select(*_PROJECT_COLUMNS).where(projects.c.name == name)).one_or_none()

@@ -5,11 +5,11 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db import events
+from app.db import events, files
 from app.db.jobs import Owner, as_job, get
 from app.db.tables import jobs
 from app.domain.errors import Conflict
-from app.domain.job import Job
+from app.domain.job import File, Job
 from app.domain.states import TERMINAL, JobState, public_status
 
 T = jobs.c
@@ -44,24 +44,44 @@ def retryable(conn: Connection, job_id: str, *, owner: Owner, accept_new_charge:
     return job
 
 
+def content_of(conn: Connection, job: Job) -> list[str]:
+    """Return the storage keys that go with a finished job: its video, its poster, the inputs that only it uses.
+
+    Raises Conflict for a job that our books still watch.
+    """
+    _require_finished(job)
+    return _content(job, files.going_with(conn, job))
+
+
 def scrub(conn: Connection, job: Job, *, now: datetime) -> list[str]:
     """Forget a finished job's content for good, keep its cost; return the storage keys to delete.
 
     The caller holds the row's lock. Raises Conflict for a job that our books still watch.
     """
-    if job.state not in TERMINAL:
-        raise Conflict(
-            "Only a finished job can be deleted. Cancel it first, and delete it once its cost is known.",
-            code="not_finished",
-        )
+    _require_finished(job)
+    inputs = files.going_with(conn, job)
+    files.delete(conn, [file.id for file in inputs])
     events.scrub(conn, job.id)
     conn.execute(
         jobs.update()
         .where(T.id == job.id)
         .values(input={}, metadata={}, error_message=None, result_url=None, video=None, deleted_at=now)
     )
+    return _content(job, inputs)
+
+
+def _content(job: Job, inputs: list[File]) -> list[str]:
     video = job.video or {}
-    return [video[name] for name in ("key", "poster_key") if video.get(name)]
+    kept = [video[name] for name in ("key", "poster_key") if video.get(name)]
+    return [*kept, *(file.storage_key for file in inputs)]
+
+
+def _require_finished(job: Job) -> None:
+    if job.state not in TERMINAL:
+        raise Conflict(
+            "Only a finished job can be deleted. Cancel it first, and delete it once its cost is known.",
+            code="not_finished",
+        )
 
 
 def expired(conn: Connection, *, finished_before: datetime, limit: int) -> list[Job]:

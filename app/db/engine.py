@@ -23,6 +23,8 @@ from app.db.faults import is_conflict, translated
 from app.db.signals import Signals, take_announced
 from app.db.sqlite_writer import SqliteWriter
 
+__all__ = ["CHANNEL", "Connection", "Database"]
+
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
@@ -52,6 +54,11 @@ class Database:
     @property
     def is_sqlite(self) -> bool:
         return self.url.startswith("sqlite")
+
+    @property
+    def sqlite_path(self) -> Path:
+        """Return the SQLite file."""
+        return Path(sa.make_url(self.url).database or "")
 
     def now(self, conn: Connection) -> datetime:
         """Return the time of this transaction: the database's own, so that all replicas agree."""
@@ -136,9 +143,7 @@ def _postgres_engine(url: str, pool_size: int) -> Engine:
 
 
 def _sqlite_engine(url: str) -> Engine:
-    path = sa.make_url(url).database
-    if path and path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(sa.make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
         url,
         pool_size=READERS + 2,

@@ -34,6 +34,13 @@ def of_job(conn: Connection, job_id: str, *, after: int = 0, limit: int = 100) -
     return [Event(**{**row._mapping, "state": JobState(row.state)}) for row in conn.execute(query)]
 
 
+def number_of(conn: Connection, job_id: str, event_id: str) -> int | None:
+    """Return the number of the job's event with this id; None if the job has none such."""
+    query = sa.select(events.c.n).where(events.c.id == event_id, events.c.job_id == job_id)
+    number: int | None = conn.execute(query).scalar_one_or_none()
+    return number
+
+
 def scrub(conn: Connection, job_id: str) -> None:
     """Forget the details of a deleted job's events; that they happened stays."""
     conn.execute(events.update().where(events.c.job_id == job_id).values(data={}))

@@ -8,10 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.db.tables import files, jobs
-from app.domain.job import File
+from app.domain.job import File, Job
 from app.domain.states import TERMINAL
 
 T = files.c
+INLINE = "inputs/"
+"""Where the bytes lie that came within a job: they go with the last job that uses them."""
 
 
 def insert(conn: Connection, file: File) -> None:
@@ -19,9 +21,13 @@ def insert(conn: Connection, file: File) -> None:
     conn.execute(files.insert().values(asdict(file)))
 
 
-def get_many(conn: Connection, ids: list[str], *, project_id: str, subject: str | None) -> dict[str, File]:
-    """Return those of the owner's files that exist, by id."""
-    query = sa.select(files).where(T.id.in_(ids), T.project_id == project_id)
+def get_many(
+    conn: Connection, ids: list[str], *, project_id: str, subject: str | None, lock: bool = False
+) -> dict[str, File]:
+    """Return those of the owner's files that exist, by id. `lock` keeps the rows until the transaction ends."""
+    query = sa.select(files).where(T.id.in_(ids), T.project_id == project_id).order_by(T.id)
+    if lock:
+        query = query.with_for_update()
     if subject is not None:
         query = query.where(T.subject == subject)
     return {row.id: File(**row._mapping) for row in conn.execute(query)}
@@ -47,6 +53,26 @@ def postpone_used(conn: Connection, candidates: list[File], *, until: datetime) 
     if used:
         keep_until(conn, used, until=until)
     return [file for file in candidates if file.id not in needed]
+
+
+def going_with(conn: Connection, job: Job) -> list[File]:
+    """Return the uploads, locked, that came within a job and that no job but this one uses any more."""
+    named = sorted(references(job.input))
+    if not named:
+        return []
+    query = sa.select(files).where(T.id.in_(named), T.project_id == job.project_id, T.storage_key.startswith(INLINE))
+    found = [File(**row._mapping) for row in conn.execute(query.order_by(T.id).with_for_update())]
+    return [file for file in found if not _used_elsewhere(conn, file, job)]
+
+
+def _used_elsewhere(conn: Connection, file: File, job: Job) -> bool:
+    others = sa.select(jobs.c.id).where(
+        jobs.c.project_id == job.project_id,
+        jobs.c.deleted_at.is_(None),
+        jobs.c.id != job.id,
+        sa.cast(jobs.c.input, sa.Text).contains(file.id, autoescape=True),
+    )
+    return conn.execute(others.limit(1)).first() is not None
 
 
 def delete(conn: Connection, ids: list[str]) -> None:

@@ -30,8 +30,10 @@ class Owner:
     project_id: str
     subject: str | None = None
 
-    def clauses(self) -> list[sa.ColumnElement[bool]]:
-        bound: list[sa.ColumnElement[bool]] = [jobs.c.project_id == self.project_id, jobs.c.deleted_at.is_(None)]
+    def clauses(self, *, with_deleted: bool = False) -> list[sa.ColumnElement[bool]]:
+        bound: list[sa.ColumnElement[bool]] = [jobs.c.project_id == self.project_id]
+        if not with_deleted:
+            bound.append(jobs.c.deleted_at.is_(None))
         return bound if self.subject is None else [*bound, jobs.c.subject == self.subject]
 
 
@@ -103,11 +105,11 @@ def page(
     after: str | None = None,
     order: Literal["asc", "desc"] = "desc",
 ) -> Page:
-    """Return one keyset page; `after` is the id of the last job of the page before."""
+    """Return one keyset page; `after` is the id of the last job of the page before, which may be deleted by now."""
     query = sa.select(jobs).where(*owner.clauses(), *filter.clauses())
     if after is not None:
-        known = conn.execute(sa.select(jobs.c.id).where(jobs.c.id == after, *owner.clauses())).one_or_none()
-        if known is None:
+        mine = owner.clauses(with_deleted=True)
+        if conn.execute(sa.select(jobs.c.id).where(jobs.c.id == after, *mine)).one_or_none() is None:
             raise InvalidRequest(
                 "'after' is no job of this project. Use the last_id of the page before.",
                 code="invalid_cursor",
@@ -127,6 +129,17 @@ def queue_position(conn: Connection, job: Job, *, at_most: int = 1000) -> int | 
     waiting = sa.select(jobs.c.id).where(jobs.c.project_id == job.project_id, jobs.c.state == JobState.QUEUED, ahead)
     counted: int = conn.execute(sa.select(sa.func.count()).select_from(waiting.limit(at_most).subquery())).scalar_one()
     return counted + 1
+
+
+def queue_positions(conn: Connection, listed: list[Job], *, at_most: int = 1000) -> dict[str, int]:
+    """Return the places of those of one project's jobs that are queued, by id; `at_most` + 1 for all behind that."""
+    queued = [job for job in listed if job.state is JobState.QUEUED]
+    if not queued:
+        return {}
+    waiting = sa.select(jobs.c.id).where(jobs.c.project_id == queued[0].project_id, jobs.c.state == JobState.QUEUED)
+    ordered = conn.execute(waiting.order_by(jobs.c.priority, jobs.c.id).limit(at_most)).scalars()
+    places = {id_: place for place, id_ in enumerate(ordered, start=1)}
+    return {job.id: places.get(job.id, at_most + 1) for job in queued}
 
 
 def advance(

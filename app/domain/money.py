@@ -146,11 +146,12 @@ _KINDS: dict[str, type[PriceRule]] = {"fixed": FixedPrice, "variants": VariantPr
 
 def rule_from_json(data: object) -> PriceRule:
     """Read a price rule, as the upstream lists it or as `to_json` wrote it; raise ValueError if it cannot be read."""
-    if not isinstance(data, dict) or data.get("kind") not in _KINDS:
+    kind = _KINDS.get(str(data.get("kind"))) if isinstance(data, dict) else None
+    if not isinstance(data, dict) or kind is None:
         raise ValueError("not a price rule")
     if str(data.get("currency") or "USD").upper() != "USD":
         raise ValueError("prices are expected in USD")
-    return _KINDS[data["kind"]].from_json(data)
+    return kind.from_json(data)
 
 
 @dataclass(frozen=True, slots=True)

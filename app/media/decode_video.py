@@ -8,8 +8,9 @@ meet a kind of stream or format is imported here.
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
 from typing import Any, BinaryIO
 
 import av
@@ -19,7 +20,7 @@ import av.container
 import av.error
 import av.subtitles.codeccontext
 import av.subtitles.stream
-from av.index import IndexEntries
+from av.index import IndexEntries, IndexEntry
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -40,9 +41,10 @@ def probe(source: BinaryIO) -> tuple[dict[str, Any], bytes]:
     size = _check_boxes(source)
     with _opened(source) as (container, stream):
         last_key = _check_index(stream.index_entries, size=size)
-        frame = _decode_one(container, stream)
-        container.seek(last_key, stream=stream)
-        _decode_one(container, stream)
+        frame = _first_frame(container.demux(stream))
+        container.seek(last_key.timestamp, stream=stream)
+        # By position: where frames are reordered, the seek may land a keyframe earlier.
+        _first_frame(dropwhile(lambda packet: packet.pos != last_key.pos, container.demux(stream)))
         duration = _duration_seconds(container, stream)
         fps = float(stream.average_rate or stream.guessed_rate or 0)
         turned = frame.rotation % 180 != 0
@@ -107,21 +109,21 @@ def _opened(source: BinaryIO) -> Iterator[tuple[av.container.InputContainer, Vid
         raise Refused("The video is damaged; it does not decode.") from error
 
 
-def _check_index(entries: IndexEntries, *, size: int) -> int:
-    """Check that every sample lies within the file. Return the last keyframe's timestamp."""
+def _check_index(entries: IndexEntries, *, size: int) -> IndexEntry:
+    """Check that every sample lies within the file. Return the last keyframe's entry."""
     last_key = None
     for entry in entries:
         if entry.pos + entry.size > size:
             raise Refused(CUT_OFF)
         if entry.is_keyframe:
-            last_key = entry.timestamp
+            last_key = entry
     if last_key is None:
         raise Refused("The video holds no picture.")
     return last_key
 
 
-def _decode_one(container: av.container.InputContainer, stream: VideoStream) -> VideoFrame:
-    frame = next(container.decode(stream), None)
+def _first_frame(packets: "Iterable[av.Packet[VideoStream]]") -> VideoFrame:
+    frame = next((frame for packet in packets for frame in packet.decode()), None)
     if frame is None:
         raise Refused(CUT_OFF)
     return frame

@@ -75,7 +75,7 @@ class Store:
         with _failures_told(f"The storage {place} cannot be opened"):
             remote = _CLOUDS[scheme].from_url(
                 url,
-                client_options={"connect_timeout": timedelta(seconds=5)},
+                # No client options: they would replace those of the environment (AWS_ALLOW_HTTP), not add to them.
                 # A worker holds and tries again by itself; obstore's own three minutes would only outlast its lease.
                 retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
             )

@@ -69,7 +69,7 @@ async def render_refused(request: Request, refused: Exception) -> Response:
 async def render_gateway_failed(_: Request, failed: Exception) -> Response:
     assert isinstance(failed, GatewayFailed)
     phrase = f"{failed.status} {HTTPStatus(failed.status).phrase}"
-    page = f"<html>\r\n<head><title>{phrase}</title></head>\r\n<body>\r\n<center><h1>{phrase}</h1></center>\r\n</body></html>"
+    page = f"<html><head><title>{phrase}</title></head>\r\n<body><center><h1>{phrase}</h1></center></body></html>\r\n"
     return HTMLResponse(page, status_code=failed.status)
 
 

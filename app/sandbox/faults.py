@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 Faults = dict[str, str | None]
 
-_REFUSALS = {
+BEFORE_PURCHASE = {
     "401": "the key is refused",
     "403": "the key may not use this",
     "out-of-credits": "403, and the balance reads zero for =SECONDS (5), or for as long as it is drawn by chance",
@@ -25,7 +25,7 @@ _REFUSALS = {
     "hang-before": "silence for =SECONDS, then (if anyone still waits) the purchase and its answer",
     "reset-before": "a TCP reset before the purchase",
 }
-_AFTER_PURCHASE = {
+AFTER_PURCHASE = {
     "500-after": "bought, yet answered with an enveloped 500",
     "503-after": "bought, yet answered with an enveloped 503",
     "500-bare-after": "bought, yet a gateway answers 500",
@@ -37,7 +37,7 @@ _AFTER_PURCHASE = {
     "truncate": "bought, then an answer cut after =BYTES (half) under its full Content-Length",
     "repeat-id": "bought, but the answer names the previous generation",
 }
-_GENERATION = {
+OF_GENERATION = {
     "unknown-status": "while it runs the status is =WORD (dreaming)",
     "waiting-words": "the statuses are waiting, active, succeeded",
     "no-url": "completed without a video; =POLLS until it appears, else never",
@@ -62,12 +62,12 @@ _TROUBLES = {
     "hang": "says nothing",
     "reset": "resets the connection",
 }
-_AREA = {
+AREA_FAULTS = {
     f"{area}-{trouble}": f"a request to {area} {effect}" + ("; in a prompt: its first =POLLS (1)" * (area == "poll"))
     for area in AREAS
     for trouble, effect in _TROUBLES.items()
 }
-KNOWN: dict[str, str] = _REFUSALS | _AFTER_PURCHASE | _GENERATION | _AREA
+KNOWN: dict[str, str] = BEFORE_PURCHASE | AFTER_PURCHASE | OF_GENERATION | AREA_FAULTS
 FAILURES = ("fail", "fail-detail", "fail-string", "fail-null")
 
 _MARK = re.compile(r"\[\[fault:([^\]]*)\]\]")
@@ -115,6 +115,11 @@ def parse_prompt(prompt: str) -> list[Asked]:
 def without_marks(prompt: str) -> str:
     """Return the prompt as a person meant it."""
     return " ".join(_MARK.sub(" ", prompt).split())
+
+
+def stays(name: str) -> bool:
+    """Say whether a fault belongs to the generation, to strike later, rather than to the submission."""
+    return name in OF_GENERATION or name.startswith("poll-")
 
 
 def number(value: str | None, default: float) -> float:
@@ -175,7 +180,7 @@ class FaultDesk:
         return name in self.odds and self.odds[name].probability > 0
 
     def _concerns(self, name: str, area: str | None) -> bool:
-        return name.startswith(f"{area}-") and name in _AREA if area else name not in _AREA
+        return name.startswith(f"{area}-") and name in AREA_FAULTS if area else name not in AREA_FAULTS
 
     def _left(self, name: str, chance: Odds) -> bool:
         self._drawn[name] = self._drawn.get(name, 0) + 1

@@ -5,7 +5,7 @@ Frames are cut straight from YUV planes with sub-pixel boxes: half the work of R
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -79,7 +79,7 @@ def shoot(order: Order, *, stills: Path, path: Path) -> None:
         stream.codec_context.thread_count = 1
         stream.codec_context.color_range, stream.codec_context.colorspace = 1, _BT709
         for planes in _frames(order, stills):
-            container.mux(stream.encode(_as_frame(planes)))
+            container.mux(stream.encode(_as_frame(planes, "yuv420p")))
         container.mux(stream.encode(None))
     part.replace(path)
 
@@ -121,9 +121,8 @@ def _eased(at: float) -> float:
 def _prepared(reference: str, size: tuple[int, int], stills: Path) -> Planes:
     """Return a still as planes a little larger than the frame, in the colours of HD television."""
     roomy = (_even(size[0] * _SPARE), _even(size[1] * _SPARE))
-    frame = av.VideoFrame.from_image(fill(open_still(reference, stills), roomy)).reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-    )
+    rgb = _as_frame([fill(open_still(reference, stills), roomy)], "rgb24")
+    frame = rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
     return Planes(*(_as_image(plane) for plane in frame.planes))
 
 
@@ -137,11 +136,12 @@ def _as_image(plane: av.video.plane.VideoPlane) -> Image.Image:
     return padded.crop((0, 0, plane.width, plane.height))
 
 
-def _as_frame(planes: Planes) -> av.VideoFrame:
-    frame = av.VideoFrame(*planes.y.size, "yuv420p")
-    for plane, image in zip(frame.planes, planes, strict=True):
-        padded = image if plane.line_size == image.width else image.crop((0, 0, plane.line_size, image.height))
-        plane.update(padded.tobytes().ljust(plane.buffer_size, b"\0"))
+def _as_frame(images: Sequence[Image.Image], pixel_format: str) -> av.VideoFrame:
+    """Copy images into the planes of a frame, padding their rows as it wants them."""
+    frame = av.VideoFrame(*images[0].size, pixel_format)
+    for plane, image in zip(frame.planes, images, strict=True):
+        rows = image.tobytes("raw", image.mode, plane.line_size, 1)
+        plane.update(rows.ljust(plane.buffer_size, b"\0"))
     return frame
 
 

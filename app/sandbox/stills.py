@@ -61,7 +61,11 @@ def fill(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if max(ratio, 1 / ratio) < _CROP_TOLERANCE:
         return covering
     small = covering.resize((max(1, size[0] // 8), max(1, size[1] // 8)), Image.Resampling.BILINEAR)
-    ground = small.filter(ImageFilter.GaussianBlur(6)).point(lambda level: level * 0.6).resize(size, Image.Resampling.BICUBIC)
+    ground = (
+        small.filter(ImageFilter.GaussianBlur(6))
+        .point(lambda level: level * 0.6)
+        .resize(size, Image.Resampling.BICUBIC)
+    )
     whole = ImageOps.contain(image, size, Image.Resampling.LANCZOS)
     ground.paste(whole, ((size[0] - whole.width) // 2, (size[1] - whole.height) // 2))
     return ground
@@ -73,7 +77,7 @@ def paint(text: str) -> Image.Image:
     rng = random.Random(digest)  # noqa: S311
     palette = _PALETTES[digest[0] % len(_PALETTES)]
     width, height = _PAINTED_SIZE
-    canvas = _vertical(palette.sky).resize(_PAINTED_SIZE, Image.Resampling.BICUBIC)
+    canvas = _vertical((*palette.sky, palette.sky[2])).resize(_PAINTED_SIZE, Image.Resampling.BICUBIC)
     sun_at = round(width * rng.uniform(0.25, 0.75)), round(height * rng.uniform(0.34, 0.46))
     sun = _between(palette.sky[2], _WHITE, 0.65)
     canvas = _with_sun(canvas, sun_at, radius=round(width * rng.uniform(0.04, 0.065)), colour=sun)

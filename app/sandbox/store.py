@@ -108,7 +108,9 @@ class Store:
 
     def note(self, key: str, value: float) -> None:
         """Remember a number."""
-        self._db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
+        self._db.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value)
+        )
 
     def secret(self) -> bytes:
         """Return what result URLs are signed with; made once."""
@@ -195,7 +197,13 @@ class Store:
         return [Charge(*row) for row in self._db.execute(statement, (since, until, *before, limit))]
 
     def log_page(
-        self, window: tuple[float, float], *, visible: float, models: list[str], statuses: list[str], page: tuple[int, int]
+        self,
+        window: tuple[float, float],
+        *,
+        visible: float,
+        models: list[str],
+        statuses: list[str],
+        page: tuple[int, int],
     ) -> tuple[list[LogRow], int]:
         """Return one page (limit, offset) of the log, newest first, and how many rows match in all."""
         values = {
@@ -225,4 +233,4 @@ class Store:
 
 
 def _generation(row: tuple[Any, ...]) -> Generation:
-    return Generation(*row[:5], json.loads(row[5]), *row[6:10], json.loads(row[10]))
+    return Generation._make([*row[:5], json.loads(row[5]), *row[6:10], json.loads(row[10])])

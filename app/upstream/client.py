@@ -50,19 +50,17 @@ class UpstreamClient:
         self._scrub = Scrub(api_key)
         self._fetch_timeout_seconds = fetch_timeout_seconds
         self._words_seen: set[str] = set()
-        tls = httpx2.create_ssl_context(trust_env=False)
         self._paid_post = PaidPost(
             api_key,
             url=self._url,
             scrub=self._scrub,
-            tls=tls,
             timeout_seconds=submit_timeout_seconds,
             connect_timeout_seconds=connect_timeout_seconds,
             definite_statuses=definite_statuses,
             transport=submit_transport,
         )
         self._http = httpx2.AsyncClient(
-            transport=transport or httpx2.AsyncHTTPTransport(verify=tls, trust_env=False, limits=_READ_LIMITS),
+            transport=transport or httpx2.AsyncHTTPTransport(trust_env=False, limits=_READ_LIMITS),
             timeout=httpx2.Timeout(fetch_timeout_seconds, connect=min(connect_timeout_seconds, fetch_timeout_seconds)),
             follow_redirects=False,
             trust_env=False,

@@ -35,10 +35,8 @@ def read_price_list(document: Any, *, etag: str | None) -> PriceList:
         if not _is_video(row):
             continue
         try:
-            rule, model = rule_from_json(row.get("pricing")), usable_id(row.get("id"))
+            model, rule = _priced(row)
         except ValueError:
-            rule, model = None, None
-        if rule is None or model is None:
             skipped += 1
             continue
         by_id.setdefault(model, rule)
@@ -48,6 +46,13 @@ def read_price_list(document: Any, *, etag: str | None) -> PriceList:
         # Most likely the format changed. An older list is worth more than an empty one.
         raise Malformed("No row of the price list can be read.")
     return PriceList(etag=_usable_etag(etag), rules=by_alias | by_id, skipped=skipped)
+
+
+def _priced(row: Any) -> tuple[str, PriceRule]:
+    model = usable_id(row.get("id")) if isinstance(row, dict) else None
+    if model is None:
+        raise Malformed("The row names no model.")
+    return model, rule_from_json(row.get("pricing"))
 
 
 def _is_video(row: Any) -> bool:

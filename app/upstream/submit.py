@@ -2,7 +2,6 @@
 
 import json
 import re
-import ssl
 from typing import Any
 
 import httpx2
@@ -38,7 +37,6 @@ class PaidPost:
         *,
         url: str,
         scrub: Scrub,
-        tls: ssl.SSLContext,
         timeout_seconds: float,
         connect_timeout_seconds: float,
         definite_statuses: frozenset[int],
@@ -54,7 +52,7 @@ class PaidPost:
         # A reused connection may be one that the other side has just closed: the request would be gone, unanswered.
         fresh = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
         self._http = httpx2.AsyncClient(
-            transport=transport or httpx2.AsyncHTTPTransport(verify=tls, trust_env=False, limits=fresh, retries=0),
+            transport=transport or httpx2.AsyncHTTPTransport(trust_env=False, limits=fresh, retries=0),
             timeout=httpx2.Timeout(timeout_seconds, connect=connect_timeout_seconds, pool=connect_timeout_seconds),
             follow_redirects=False,
             trust_env=False,
@@ -79,24 +77,21 @@ class PaidPost:
         if not _REQUEST_ID.fullmatch(request_id):
             # The upstream would silently drop it, and a lost submission could never be found again.
             raise NotSent("The request id must be 1 to 128 of A-Z a-z 0-9 . _ : -")
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            # Half of a compressed answer is unreadable; half of a plain one may hold the id.
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+            "X-Client-Request-Id": request_id,
+        }
         try:
             content = json.dumps(body, allow_nan=False).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise NotSent(self._scrub(f"The input cannot be written as JSON: {error}")) from None
-        return self._http.build_request(
-            "POST",
-            self._url + path,
-            content=content,
-            headers={
-                "Authorization": f"Bearer {self._key.get_secret_value()}",
-                "Content-Type": "application/json",
-                "Accept": "application/json",
-                # Half of a compressed answer is unreadable; half of a plain one may hold the id.
-                "Accept-Encoding": "identity",
-                "Connection": "close",
-                "X-Client-Request-Id": request_id,
-            },
-        )
+            request = self._http.build_request("POST", self._url + path, content=content, headers=headers)
+        except (TypeError, ValueError, RecursionError, httpx2.InvalidURL) as fault:
+            raise NotSent(self._scrub(f"The request cannot be written: {fault}")) from None
+        request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        return request
 
     def _judge(self, seen: Exchange, *, request_id: str) -> wire.Submitted:
         if seen.status is None:

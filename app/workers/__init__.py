@@ -1,0 +1,1 @@
+"""The back room: one duty, one file, one run_once()."""

@@ -97,6 +97,9 @@ async def connect() -> AsyncIterator[Callable[..., UpstreamClient]]:
     clients: list[UpstreamClient] = []
 
     def make(url: str = "http://upstream.test", **options: Any) -> UpstreamClient:
+        # Loading certificates takes long; most tests need just one of the two transports.
+        if "fetch_timeout_seconds" not in options:
+            options.setdefault("transport", httpx2.MockTransport(_unexpected))
         clients.append(UpstreamClient(url, api_key=SecretStr(KEY), **options))
         return clients[-1]
 
@@ -124,6 +127,10 @@ def logs(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
         yield entries
     assert KEY not in repr(entries)
     assert KEY not in caplog.text
+
+
+def _unexpected(request: httpx2.Request) -> httpx2.Response:
+    raise AssertionError(f"nothing should ask for {request.url}")
 
 
 async def failure(call: Awaitable[Any]) -> UpstreamFailure:

@@ -1,0 +1,124 @@
+"""What endpoints are given: the house, the caller. Everything here is decided before one byte of a body is read."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from app.api.callers import Caller, KeyRing
+from app.api.remembered import Remembered
+from app.catalogue.catalogue import Catalogue
+from app.db.engine import Database
+from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
+from app.domain.secrets import Scope
+from app.domain.signing import Signer
+from app.domain.text import storable
+from app.domain.views import Viewer
+from app.media.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """What the endpoints need. The composition root makes one and hands it to `routes.build`."""
+
+    db: Database
+    store: Store
+    catalogue: Catalogue
+    signer: Signer
+    public_url: str
+    """Without a slash at the end."""
+    mode: Literal["real", "sandbox"]
+    retention: timedelta | None
+    """How long finished jobs are kept; None keeps them until they are deleted."""
+    file_retention: timedelta
+    max_body_bytes: int = 32 << 20
+    max_image_bytes: int = 20 << 20
+    max_image_pixels: int = 50_000_000
+    max_image_side: int | None = 4096
+    """Longer images are scaled down: no model makes larger videos."""
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at shutdown, followed by `db.signals.wake_all()`: requests that wait for a job then answer at once."""
+    keys: KeyRing = field(default_factory=KeyRing)
+    prices: Remembered[dict[str, Any]] = field(default_factory=lambda: Remembered(30.0))
+    readiness: Remembered[tuple[str, list[str]]] = field(default_factory=lambda: Remembered(1.0))
+
+    def viewer(self, caller: Caller) -> Viewer:
+        """Return for whom views are rendered: signed URLs name the caller's key and end with it."""
+        return Viewer(self.public_url, self.signer, caller.key.id, self.retention)
+
+
+def the_house(request: Request) -> House:
+    house: House = request.app.state.house
+    return house
+
+
+HouseDep = Annotated[House, Depends(the_house)]
+_bearer = HTTPBearer(auto_error=False, scheme_name="key", description="A project's key: `rly_...`.")
+Given = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+async def identify(house: House, given: HTTPAuthorizationCredentials | None, *, scope: Scope) -> Caller:
+    """Return who calls; raise AuthenticationFailed or PermissionDenied."""
+    if given is None:
+        raise unauthenticated("Send your key: 'Authorization: Bearer rly_...'.", code="missing_api_key")
+    caller = await house.keys.by_secret(house.db, given.credentials)
+    if caller is None:
+        raise unauthenticated("This key does not work: it is mistyped, revoked or expired. Ask for a new one.")
+    if not caller.key.scopes & {scope, Scope.ADMIN}:
+        raise PermissionDenied(f"This key lacks the scope {scope}. Use one that has it.")
+    return caller
+
+
+def unauthenticated(message: str, *, code: str | None = None) -> AuthenticationFailed:
+    return AuthenticationFailed(message, code=code, headers={"WWW-Authenticate": "Bearer"})
+
+
+def refuse_foreign_parameters(request: Request) -> None:
+    """Raise for query parameters that the route does not know, and for text that no database holds."""
+    if not all(storable(value) for value in request.path_params.values()):
+        raise NotFound("There is nothing at this address.")
+    route = request.scope["route"]
+    declared = {parameter.alias for parameter in route.dependant.query_params}
+    families = {parameter["name"] for parameter in (route.openapi_extra or {}).get("parameters", ())}
+    for name, value in request.query_params.multi_items():
+        if name not in declared and not (name.endswith("]") and name.partition("[")[0] in families):
+            known = ", ".join(sorted(declared | families)) or "none"
+            raise InvalidRequest(
+                f"There is no query parameter {name[:80]!r} here. Known: {known}.",
+                code="unknown_parameter",
+                param=name[:80],
+            )
+        if not storable(value):
+            raise InvalidRequest(f"{name!r} holds a NUL.", param=name)
+
+
+def admitted(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+    """Return the dependency that lets in whoever has a working key with this scope."""
+
+    async def admit(request: Request, house: HouseDep, given: Given) -> Caller:
+        caller = await identify(house, given, scope=scope)
+        refuse_foreign_parameters(request)
+        return caller
+
+    return admit
+
+
+Reader = Annotated[Caller, Depends(admitted(Scope.JOBS_READ))]
+Writer = Annotated[Caller, Depends(admitted(Scope.JOBS_WRITE))]
+
+
+async def _creator(caller: Writer) -> Caller:
+    if caller.project.archived_at is not None:
+        raise archived()
+    return caller
+
+
+def archived() -> PermissionDenied:
+    return PermissionDenied("This project is archived: it takes no new jobs.", code="project_archived")
+
+
+Creator = Annotated[Caller, Depends(_creator)]

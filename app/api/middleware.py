@@ -1,0 +1,90 @@
+"""The outermost layer: a request id on every answer, security headers, one access line, and the last catch."""
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.errors import answer
+from app.domain.errors import InvalidRequest, ReelayError, ServerError
+
+log = structlog.get_logger(__name__)
+LONGEST_URL = 8192
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+
+
+class FrontDoor:
+    """ASGI middleware. Handles what the framework's own error handler would answer without our headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        answered = _Answer(send, request_id)
+        started_at = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._serve(scope, receive, answered)
+            finally:
+                _log_access(scope, answered.status, seconds=time.perf_counter() - started_at)
+
+    async def _serve(self, scope: Scope, receive: Receive, answered: "_Answer") -> None:
+        try:
+            if len(scope["path"]) + len(scope.get("query_string", b"")) > LONGEST_URL:
+                await answer(_url_too_long(), scope=scope)(scope, receive, answered)
+            else:
+                await self._app(scope, receive, answered)
+        except ClientDisconnect:
+            log.info("client_left")
+        except Exception:
+            log.exception("request_failed")
+            if answered.status is not None:
+                raise  # too late for an answer: the server cuts the connection
+            failure = ServerError("Something broke on our side. Quote the request id when you report it.")
+            await answer(failure, scope=scope)(scope, receive, answered)
+
+
+class _Answer:
+    """A `send` that adds our headers and remembers the status."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status: int | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self._request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Referrer-Policy"] = "no-referrer"
+        await self._send(message)
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _SANE_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+
+
+def _url_too_long() -> ReelayError:
+    refusal = InvalidRequest(f"The URL is longer than {LONGEST_URL} characters.", code="url_too_long")
+    refusal.status = 414
+    return refusal
+
+
+def _log_access(scope: Scope, status: int | None, *, seconds: float) -> None:
+    # Never the query string: that of a signed URL opens it.
+    write = log.debug if scope["path"] in _QUIET_PATHS else log.info
+    milliseconds = round(seconds * 1000, 1)
+    write("request_served", method=scope["method"], path=scope["path"][:200], status=status, duration_ms=milliseconds)

@@ -1,0 +1,147 @@
+"""reelay projects and reelay keys: who may come in. Works on the host, beside a running service."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from app.db import access, schema
+from app.db.access import Key, Project
+from app.db.engine import Connection, Database
+from app.domain.secrets import DEFAULT_SCOPES, Scope
+from app.settings import Settings, SettingsError
+
+projects = typer.Typer(help="Projects own jobs, keys and limits.", no_args_is_help=True)
+keys = typer.Typer(help="Keys open a project's jobs.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_SPANS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+@projects.command("create")
+def create_project(
+    name: str,
+    *,
+    max_in_flight: Annotated[int | None, typer.Option(min=1, help="At most this many generations at once.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a project."""
+    with _transaction() as (conn, now):
+        project = access.create_project(conn, _named(name), now=now, max_in_flight=max_in_flight)
+    _show([_project(project)], as_json=as_json, single=True)
+
+
+@projects.command("list")
+def list_projects(*, as_json: AsJson = False) -> None:
+    """List the projects."""
+    with _transaction() as (conn, _):
+        found = access.list_projects(conn)
+    _show([_project(project) for project in found], as_json=as_json)
+
+
+@keys.command("create")
+def create_key(
+    *,
+    project: Annotated[str, typer.Option(help="The project's name.")],
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    scopes: Annotated[str, typer.Option(help="Comma-separated: jobs:read, jobs:write, admin.")] = ",".join(
+        sorted(DEFAULT_SCOPES)
+    ),
+    subject: Annotated[str | None, typer.Option(help="Bind the key to one end user's jobs.")] = None,
+    expires: Annotated[str | None, typer.Option(help="A span such as 90d, 12h or 30m; by default never.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a key and print it, once: nobody can read it again."""
+    granted = _scopes(scopes)
+    with _transaction() as (conn, now):
+        key, secret = access.create_key(
+            conn,
+            project_id=access.project_named(conn, project).id,
+            name=_named(name),
+            scopes=granted,
+            now=now,
+            subject=subject,
+            expires_at=None if expires is None else now + _span(expires),
+        )
+    _show([{"key": secret} | _key(key)], as_json=as_json, single=True)
+
+
+@keys.command("list")
+def list_keys(*, project: str | None = None, as_json: AsJson = False) -> None:
+    """List keys, without their secrets."""
+    with _transaction() as (conn, _):
+        project_id = None if project is None else access.project_named(conn, project).id
+        found = access.list_keys(conn, project_id=project_id)
+    _show([_key(key) for key in found], as_json=as_json)
+
+
+@keys.command("revoke")
+def revoke_key(key_id: str, *, as_json: AsJson = False) -> None:
+    """Revoke a key for good; it stops working within five seconds."""
+    with _transaction() as (conn, now):
+        key = access.revoke_key(conn, key_id, now=now)
+    _show([_key(key)], as_json=as_json, single=True)
+
+
+@contextmanager
+def _transaction() -> Iterator[tuple[Connection, datetime]]:
+    db = Database(Settings.load().sqlalchemy_url)
+    try:
+        with db.transaction() as conn:
+            if db.is_sqlite:
+                schema.upgrade(conn)
+            elif not schema.is_ready(conn):
+                raise SettingsError("The database's schema is older than this build. Run `reelay migrate` first.")
+            yield conn, db.now(conn)
+    finally:
+        db.close()
+
+
+def _named(name: str) -> str:
+    if not re.fullmatch(r"[\w .:@/-]{1,100}", name):
+        raise SettingsError(f"{name!r} is no usable name: 1 to 100 letters, digits, spaces and . : @ / - _")
+    return name
+
+
+def _scopes(text: str) -> frozenset[Scope]:
+    wanted = {word.strip() for word in text.split(",") if word.strip()}
+    if not wanted or wanted - set(Scope):
+        raise SettingsError(f"--scopes {text!r}: choose from {', '.join(Scope)}.")
+    return frozenset(map(Scope, wanted))
+
+
+def _span(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,5})([mhd])", text)
+    if found is None or int(found[1]) == 0:
+        raise SettingsError(f"--expires {text!r}: write a span such as 90d, 12h or 30m.")
+    return timedelta(**{_SPANS[found[2]]: int(found[1])})
+
+
+def _project(project: Project) -> dict[str, Any]:
+    return asdict(project)
+
+
+def _key(key: Key) -> dict[str, Any]:
+    return asdict(key) | {"scopes": sorted(key.scopes)}
+
+
+def _show(rows: list[dict[str, Any]], *, as_json: bool, single: bool = False) -> None:
+    """Print rows for people, or as JSON: one object for a single one, else a list."""
+    if as_json:
+        print(json.dumps(rows[0] if single else rows, default=_plain, indent=2), file=sys.stdout)  # noqa: T201
+        return
+    for row in rows:
+        shown = "  ".join(f"{name}={_plain(value)}" for name, value in row.items() if value is not None)
+        print(shown, file=sys.stdout)  # noqa: T201
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return ",".join(value) if isinstance(value, list) else str(value)

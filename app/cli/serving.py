@@ -1,0 +1,157 @@
+"""reelay serve, worker, migrate, sandbox: the commands that run."""
+
+import asyncio
+import gc
+import ipaddress
+import json
+import socket
+import sys
+from contextlib import nullcontext
+from typing import Annotated
+
+import typer
+from pydantic import SecretStr
+
+from app import telemetry
+from app.cli import development
+from app.cli.child_sandbox import SANDBOX_KEY, ChildSandbox
+from app.db import schema
+from app.db.engine import Database
+from app.main import Role, serve, work
+from app.sandbox import __main__ as sandbox_program
+from app.settings import Settings, SettingsError
+
+Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
+Port = Annotated[int, typer.Option(help="The port; 0 chooses a free one.")]
+Speed = Annotated[float, typer.Option(help="How many times faster than life the sandbox generates.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Hang the commands onto the root."""
+    app.command("serve")(serve_command)
+    app.command("worker")(worker_command)
+    app.command("migrate")(migrate_command)
+    passing_on = {"allow_extra_args": True, "ignore_unknown_options": True}
+    app.command("sandbox", add_help_option=False, context_settings=passing_on)(sandbox_command)
+
+
+def serve_command(
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Simulate the upstream: real MP4s, no money.")] = False,
+    sandbox_speed: Speed = 10.0,
+    worker: Annotated[bool, typer.Option(help="Also run the workers; several processes need Postgres.")] = True,
+) -> None:
+    """Serve the API, and run the workers in the same process."""
+    settings = Settings.load()
+    configure_logs(settings)
+    listener = _bound(host, port)
+    port = listener.getsockname()[1]
+    base = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared, not bound
+    if sandbox:
+        _refuse_key(settings)
+    with ChildSandbox(settings.data_dir / "sandbox", speed=sandbox_speed) if sandbox else nullcontext() as upstream:
+        if upstream is not None:
+            settings = _with_sandbox(settings, upstream.url)
+        role = Role(mode="sandbox" if sandbox else "real", workers=worker, public_url=base)
+
+        def ready() -> None:
+            # What was loaded at the start stays: keep the collector from walking it again and again.
+            gc.freeze()
+            development_key = development.key_for(settings, allowed=sandbox and _is_loopback(host))
+            _say(f"Reelay listens on {base}" + (" (sandbox: simulated videos, no money)" if sandbox else ""))
+            if development_key is not None:
+                _say(f"Development key: {development_key}")
+
+        asyncio.run(serve(settings, role, listener=listener, ready=ready))
+    _say("Reelay has stopped.")
+
+
+def worker_command() -> None:
+    """Run the workers alone; any number of them share one Postgres."""
+    settings = Settings.load()
+    configure_logs(settings)
+    asyncio.run(work(settings, Role(api=False), ready=lambda: _say("Reelay works.")))
+    _say("Reelay has stopped.")
+
+
+def sandbox_command(context: typer.Context) -> None:
+    """Run the simulated upstream alone; --help lists its options."""
+    sandbox_program.main(context.args)
+
+
+def migrate_command(
+    *,
+    to: Annotated[str, typer.Option(help="The revision to reach; `head` is the newest.")] = "head",
+    down: Annotated[bool, typer.Option("--down", help="Go down to --to instead of up.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only tell whether the schema fits this build.")] = False,
+) -> None:
+    """Bring the database's schema up to date."""
+    db = Database(Settings.load().sqlalchemy_url)
+    try:
+        with db.transaction() as conn:
+            if check:
+                found = schema.differences(conn)
+                _say(json.dumps([str(difference) for difference in found]) if found else "The schema fits this build.")
+                if found:
+                    raise typer.Exit(1)
+                return
+            if down:
+                schema.downgrade(conn, to=to)
+            else:
+                schema.upgrade(conn, to=to)
+            _say(f"The schema is at {schema.current(conn) or 'nothing'}.")
+    finally:
+        db.close()
+
+
+def configure_logs(settings: Settings) -> None:
+    """Set the logs up so that the upstream's key can't appear in them."""
+    key = settings.upstream_api_key
+    telemetry.configure(
+        level=settings.log_level,
+        style=settings.log_format,
+        literals=[key.get_secret_value()] if key is not None else [],
+    )
+
+
+def _refuse_key(settings: Settings) -> None:
+    if settings.upstream_api_key is not None:
+        raise SettingsError(
+            "--sandbox was given and REELAY_UPSTREAM_API_KEY (or AIML_API_KEY) is set. "
+            "Unset the key to simulate, or leave --sandbox out to spend money."
+        )
+
+
+def _with_sandbox(settings: Settings, url: str) -> Settings:
+    return settings.model_copy(
+        update={
+            "upstream_url": url,
+            "upstream_api_key": SecretStr(SANDBOX_KEY),
+            "poll_interval_seconds": settings.poll_interval_seconds or 0.5,
+        }
+    )
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(
+            f"{host}:{port} cannot be listened on ({error.strerror}). Choose another with --port."
+        ) from None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _say(line: str) -> None:
+    print(line, flush=True, file=sys.stdout)  # noqa: T201  # the command line speaks by printing

@@ -1,0 +1,34 @@
+"""Hear other replicas: LISTEN on a direct Postgres connection, which a transaction pooler could not carry."""
+
+import asyncio
+
+import psycopg
+import sqlalchemy as sa
+import structlog
+
+from app.db.engine import CHANNEL
+from app.db.signals import Signals
+
+log = structlog.get_logger()
+RECONNECT_SECONDS = 2.0
+KEEPALIVES = {"keepalives": "1", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3"}
+"""Without them a connection that died silently would look like a quiet one."""
+
+
+async def listen(url: str, signals: Signals) -> None:
+    """Wake local waiters whenever another replica commits a change. Runs until canceled; reconnects by itself."""
+    plain = sa.make_url(url).set(drivername="postgresql").update_query_dict(KEEPALIVES)
+    direct = plain.render_as_string(hide_password=False)
+    while True:
+        try:
+            async with await psycopg.AsyncConnection.connect(
+                direct, autocommit=True, connect_timeout=5, application_name="reelay listener"
+            ) as connection:
+                await connection.execute(f"LISTEN {CHANNEL}")
+                # What happened while nobody listened is unknown: everybody looks once.
+                signals.wake_all()
+                async for notification in connection.notifies():
+                    signals.wake([notification.payload])
+        except psycopg.Error as error:
+            log.warning("listener_disconnected", error=str(error).strip())
+        await asyncio.sleep(RECONNECT_SECONDS)

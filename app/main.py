@@ -1,0 +1,233 @@
+"""The composition root: from settings to a running service."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+import uvicorn
+from pydantic import SecretStr
+from uvicorn import Config
+
+from app.api.deps import House
+from app.api.routes import build
+from app.catalogue import catalogue
+from app.db import deployment, schema, serving_lock
+from app.db.deployment import Mode
+from app.db.engine import Database
+from app.db.listen import listen
+from app.domain.signing import Signer
+from app.media.store import Store
+from app.outbound.download import download
+from app.outbound.guard import Guard
+from app.settings import Settings, SettingsError
+from app.upstream.client import UpstreamClient
+from app.workers.leases import Leasing
+from app.workers.loop import Duty, run_all
+from app.workers.poll import Poller
+from app.workers.prices import PriceKeeper
+from app.workers.save import Saver
+from app.workers.submit import Submitter
+from app.workers.sweep import Sweeper
+
+log = structlog.get_logger()
+DRAIN_SLACK_SECONDS = 5.0
+DOWNLOAD_DEADLINE_SECONDS = 900.0
+SERVER_LIMITS: dict[str, Any] = {"timeout_graceful_shutdown": 4, "timeout_keep_alive": 30, "server_header": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What this process does. Several processes need Postgres."""
+
+    mode: Mode = "real"
+    api: bool = True
+    workers: bool = True
+    public_url: str = "http://127.0.0.1:8000"
+
+
+def prepare_database(db: Database, *, mode: Mode) -> str:
+    """Bring a SQLite schema up to date, refuse an old Postgres one, and return the deployment id."""
+    with db.transaction() as conn:
+        if db.is_sqlite:
+            schema.upgrade(conn)
+        elif not schema.is_ready(conn):
+            raise SettingsError("The database's schema is older than this build. Run `reelay migrate` first.")
+        try:
+            return deployment.stamp(conn, mode=mode, now=db.now(conn))
+        except deployment.ModeMismatch as mismatch:
+            raise SettingsError(str(mismatch)) from None
+
+
+@asynccontextmanager
+async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
+    """Open everything, run the workers if this process has them, and close it all in order.
+
+    Raises SettingsError, one line, for whatever an operator can mend.
+    """
+    async with AsyncExitStack() as stack:
+        db = Database(settings.sqlalchemy_url)
+        stack.callback(db.close)
+        if db.is_sqlite:
+            _claim_sqlite(stack, db, role)
+        deployment_id = await asyncio.to_thread(prepare_database, db, mode=role.mode)
+        store = Store.open(settings.media_url)
+        house = House(
+            db=db,
+            store=store,
+            catalogue=catalogue.load(),
+            signer=Signer(settings.secret_for_signing()),
+            public_url=settings.public_url or role.public_url,
+            retention=settings.retention,
+            file_retention=timedelta(days=settings.upload_retention_days),
+            mode=role.mode,
+            max_image_bytes=settings.max_upload_bytes,
+        )
+        if not db.is_sqlite:
+            listening = listen(settings.database_listen_url or db.url, db.signals)
+            await stack.enter_async_context(_running(listening))
+        if role.workers:
+            upstream = await stack.enter_async_context(_upstream(settings))
+            duties = _duties(settings, db=db, store=store, upstream=upstream, deployment_id=deployment_id)
+            await stack.enter_async_context(_working(duties, db=db, grace=settings.submit_timeout_seconds))
+        yield house
+
+
+def _claim_sqlite(stack: AsyncExitStack, db: Database, role: Role) -> None:
+    if not (role.api and role.workers):
+        raise SettingsError("Separate API and worker processes need Postgres: set REELAY_DATABASE_URL=postgresql://…")
+    try:
+        stack.enter_context(serving_lock.held(db.sqlite_path))
+    except serving_lock.AlreadyServed as error:
+        raise SettingsError(str(error)) from None
+
+
+async def serve(settings: Settings, role: Role, *, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT: first the connections end, then the workers, then the house closes."""
+    async with opened(settings, role) as house:
+        server = Server(Config(build(house), log_config=None, access_log=False, **SERVER_LIMITS), ready=ready)
+        with _told_by_signals(server.stop):
+            await server.serve(sockets=[listener])
+
+
+async def work(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
+    """Run the workers alone until SIGTERM or SIGINT."""
+    async with opened(settings, role):
+        stop = asyncio.Event()
+        with _told_by_signals(stop.set):
+            ready()
+            await stop.wait()
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but for signals: its own handlers would end the process before the workers have settled."""
+
+    def __init__(self, config: Config, *, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextmanager
+def _told_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _upstream(settings: Settings) -> UpstreamClient:
+    key = settings.upstream_api_key
+    if key is None or not key.get_secret_value().strip():
+        raise SettingsError(
+            "REELAY_UPSTREAM_API_KEY is missing. Set it, or start with --sandbox to try Reelay without spending."
+        )
+    return UpstreamClient(
+        settings.upstream_url,
+        api_key=SecretStr(key.get_secret_value().strip()),
+        submit_timeout_seconds=settings.submit_timeout_seconds,
+    )
+
+
+def _duties(
+    settings: Settings, *, db: Database, store: Store, upstream: UpstreamClient, deployment_id: str
+) -> list[Duty]:
+    worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    leasing = Leasing(db, seconds=settings.lease_seconds)
+    fetch = partial(
+        download,
+        guard=Guard(settings.trusted),
+        max_bytes=settings.max_video_bytes,
+        deadline_seconds=DOWNLOAD_DEADLINE_SECONDS,
+    )
+    return [
+        Submitter(
+            db,
+            upstream,
+            store,
+            leasing=leasing,
+            worker=worker,
+            deployment=deployment_id,
+            max_in_flight=settings.upstream_max_in_flight,
+        ),
+        Poller(
+            db,
+            upstream,
+            fixed_interval_seconds=settings.poll_interval_seconds,
+            horizon_seconds=settings.poll_horizon_seconds,
+        ),
+        Saver(db, upstream, store, fetch, leasing=leasing, spool=settings.spool_dir),
+        Sweeper(db, store, worker=worker, retention=settings.retention),
+        PriceKeeper(db, upstream),
+    ]
+
+
+@asynccontextmanager
+async def _working(duties: list[Duty], *, db: Database, grace: float) -> AsyncIterator[None]:
+    """Run the workers; at the end let what is under way settle: a paid POST is never cut off."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(run_all(duties, signals=db.signals, stop=stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        done, _ = await asyncio.wait({running}, timeout=grace + DRAIN_SLACK_SECONDS)
+        if not done:
+            log.error("drain_timed_out", seconds=grace + DRAIN_SLACK_SECONDS)
+            running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,172 @@
+"""Every environment variable, typed and checked. Read once, by main and the command line only."""
+
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+PLACEHOLDERS = ("change", "example", "placeholder", "secret", "todo", "xxx", "your-", "<")
+SHORTEST_SECRET = 32
+
+
+class SettingsError(Exception):
+    """The start is refused; the message is one line that names the variable."""
+
+
+class FileOrEnv(EnvSettingsSource):
+    """Reads NAME, or the file that NAME_FILE points to, as Docker secrets do."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        for name in _names(field, field_name):
+            if path := os.environ.get(f"{name}_FILE"):
+                try:
+                    return Path(path).read_text("utf-8").strip(), field_name, False
+                except OSError as error:
+                    raise SettingsError(f"{name}_FILE: {path} cannot be read ({error.strerror}).") from error
+        return super().get_field_value(field, field_name)
+
+
+def _names(field: FieldInfo, field_name: str) -> list[str]:
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [f"REELAY_{field_name.upper()}"]
+
+
+class Settings(BaseSettings):
+    """What an operator can turn. Every default runs on one machine with nothing installed."""
+
+    model_config = SettingsConfigDict(env_prefix="REELAY_", extra="ignore", env_ignore_empty=True)
+
+    data_dir: Path = Field(Path("data"), description="Where SQLite, videos and generated secrets live by default.")
+    database_url: str | None = Field(None, description="postgresql://… or sqlite:///…; by default SQLite in data_dir.")
+    database_listen_url: str | None = Field(
+        None, description="A direct Postgres URL for LISTEN where a transaction pooler stands in database_url."
+    )
+    storage_url: str | None = Field(None, description="file:///…, s3://…, gs://…, az://…; by default data_dir/media.")
+    upstream_url: str = Field("https://api.aimlapi.com", description="The paid API, or a sandbox.")
+    upstream_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("REELAY_UPSTREAM_API_KEY", "AIML_API_KEY"),
+        description="The upstream's key. It stays on the server.",
+    )
+    upstream_max_in_flight: int = Field(10, ge=1, le=10_000, description="Generations bought but not finished.")
+    submit_timeout_seconds: float = Field(120, ge=1, le=900, description="How long the paid POST may take.")
+    poll_interval_seconds: float | None = Field(
+        None, ge=0.05, le=3600, description="A fixed poll interval, instead of the learned one."
+    )
+    poll_horizon_seconds: float = Field(86_400, ge=60, description="When an unfinished generation counts as lost.")
+    lease_seconds: float = Field(60, ge=1, le=3600, description="How long a dead worker's claim lasts.")
+    public_url: str | None = Field(None, description="How callers reach this service; it stands in every URL we make.")
+    signing_secret: SecretStr | None = Field(
+        None, description="At least 32 random characters; signs content URLs. Made in data_dir on one SQLite machine."
+    )
+    trusted_hosts: str = Field("", description="host:port list that downloads may reach although it is not public.")
+    retention_days: float | None = Field(
+        None, gt=0, description="Finished jobs and their videos are deleted after this; unset keeps them."
+    )
+    upload_retention_days: float = Field(30, gt=0, description="Uploads are deleted this long after their last use.")
+    max_upload_bytes: int = Field(20 * 1024**2, ge=1024, description="The largest image accepted.")
+    max_video_bytes: int = Field(1024**3, ge=1024**2, description="The largest result kept.")
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, FileOrEnv(settings_cls)
+
+    @field_validator("upstream_url", "public_url")
+    @classmethod
+    def _is_origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be an http(s) URL without query, such as https://reelay.example.com")
+        return value.rstrip("/")
+
+    @classmethod
+    def load(cls, **given: Any) -> "Settings":
+        """Read the environment; raise SettingsError with one line per wrong variable."""
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            lines = [f"REELAY_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
+            raise SettingsError("\n".join(lines)) from None
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database URL with the driver that we ship."""
+        url = self.database_url or f"sqlite:///{self.data_dir / 'reelay.db'}"
+        scheme, _, rest = url.partition("://")
+        if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+            return f"postgresql+psycopg://{rest}"
+        if scheme == "sqlite":
+            return url
+        raise SettingsError("REELAY_DATABASE_URL must begin with postgresql:// or sqlite:///.")
+
+    @property
+    def media_url(self) -> str:
+        return self.storage_url or (self.data_dir / "media").absolute().as_uri()
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where a video lies while it is checked."""
+        return self.data_dir / "spool"
+
+    @property
+    def retention(self) -> timedelta | None:
+        return None if self.retention_days is None else timedelta(days=self.retention_days)
+
+    @property
+    def trusted(self) -> frozenset[str]:
+        """Origins, as host:port, that downloads may reach: the operator's list and the configured upstream."""
+        upstream = urlsplit(self.upstream_url)
+        port = upstream.port or (443 if upstream.scheme == "https" else 80)
+        listed = {entry.strip() for entry in self.trusted_hosts.split(",") if entry.strip()}
+        return frozenset(listed | {f"{upstream.hostname}:{port}"})
+
+    def secret_for_signing(self) -> bytes:
+        """Return the signing secret; on SQLite one is made at the first start and kept in data_dir."""
+        if self.signing_secret is not None:
+            value = self.signing_secret.get_secret_value()
+            refuse_placeholder("REELAY_SIGNING_SECRET", value)
+            return value.encode()
+        if not self.sqlalchemy_url.startswith("sqlite"):
+            raise SettingsError(
+                "REELAY_SIGNING_SECRET is missing: replicas must share it. Make one with `openssl rand -hex 32`."
+            )
+        return kept_secret(self.data_dir / "signing-secret").encode()
+
+
+def refuse_placeholder(name: str, value: str) -> None:
+    """Raise SettingsError for a secret that was copied from an example or can be guessed."""
+    if len(value) < SHORTEST_SECRET or any(word in value.lower() for word in PLACEHOLDERS):
+        raise SettingsError(
+            f"{name} is a placeholder or shorter than {SHORTEST_SECRET} characters. "
+            "Make one with `openssl rand -hex 32`."
+        )
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret in `path`, made at the first call; only its owner can read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    except FileExistsError:
+        pass
+    return path.read_text("utf-8").strip()

@@ -1,0 +1,94 @@
+"""Run duties until told to stop: run_once, then sleep until woken or until the interval has passed."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+import structlog
+
+from app.db.signals import Signals
+
+log = structlog.get_logger()
+LONGEST_PAUSE_SECONDS = 30.0
+
+
+class Duty(Protocol):
+    """One kind of work in the back room."""
+
+    name: str
+    interval_seconds: float
+    """The safety net: how long a missed wake-up may delay work."""
+    topic: str | None
+    """What wakes the duty at once."""
+
+    async def run_once(self) -> bool:
+        """Take what is due and start it; True if there may be more at once."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait for what was started."""
+        ...
+
+
+class Crew:
+    """The tasks that a duty has started. They are waited for, never canceled: each ends by a settle."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        task = asyncio.create_task(self._guarded(work, name))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self) -> None:
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    @staticmethod
+    async def _guarded(work: Coroutine[Any, Any, None], name: str) -> None:
+        try:
+            await work
+        except Exception:
+            # The row is leased or due again: the next beat or the sweep takes it up. The loop must live.
+            log.exception("work_failed", work=name)
+
+
+async def run_all(duties: Sequence[Duty], *, signals: Signals, stop: asyncio.Event) -> None:
+    """Run every duty until `stop` is set, then wait for what they started."""
+    async with asyncio.TaskGroup() as group:
+        for duty in duties:
+            group.create_task(_run(duty, signals=signals, stop=stop), name=duty.name)
+
+
+async def _run(duty: Duty, *, signals: Signals, stop: asyncio.Event) -> None:
+    failures = 0
+    with signals.listen(duty.topic or f"idle:{duty.name}") as woken:
+        while not stop.is_set():
+            woken.clear()
+            try:
+                more = await duty.run_once()
+                failures = 0
+            except Exception as error:  # noqa: BLE001  # one bad beat must not end the duty
+                failures += 1
+                more = False
+                log.warning("duty_failed", duty=duty.name, error=str(error), failures=failures)
+            pause = min(LONGEST_PAUSE_SECONDS, 0.5 * 2 ** min(failures, 10)) if failures else duty.interval_seconds
+            if not more:
+                await _first_of(woken, stop, timeout=pause)
+    await duty.drain()
+
+
+async def _first_of(*events: asyncio.Event, timeout: float) -> None:  # noqa: ASYNC109  # asyncio.wait takes it
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task

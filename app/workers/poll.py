@@ -1,0 +1,113 @@
+"""Ask after generations when their time has come, and move the jobs whose answer is final."""
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+
+from app.db import claims, durations, outcomes
+from app.db.engine import Connection, Database
+from app.db.signals import POLL
+from app.domain.errors import FetchFailed, Refused
+from app.domain.job import Job
+from app.domain.pacing import Durations, seconds_to_next_poll
+from app.upstream.client import UpstreamClient
+from app.upstream.wire import Generation
+from app.workers.loop import Crew
+
+log = structlog.get_logger()
+BATCH = 100
+
+
+class Poller:
+    """Watches generations. A poll is a snooze, never an attempt: nothing here can fail a job but its own answer."""
+
+    name = "poll"
+    topic: str | None = POLL
+
+    def __init__(
+        self,
+        db: Database,
+        upstream: UpstreamClient,
+        *,
+        fixed_interval_seconds: float | None = None,
+        horizon_seconds: float = 24 * 3600,
+        empty_patience_seconds: float = 600,
+        concurrency: int = 32,
+        interval_seconds: float = 0.5,
+    ) -> None:
+        self._db = db
+        self._upstream = upstream
+        self._fixed = fixed_interval_seconds
+        self._horizon = timedelta(seconds=horizon_seconds)
+        self._empty_patience = timedelta(seconds=empty_patience_seconds)
+        self._slots = asyncio.Semaphore(concurrency)
+        self.interval_seconds = interval_seconds
+        self._crew = Crew()
+        self._asking: set[str] = set()
+
+    async def run_once(self) -> bool:
+        """Book the next poll of every job that is due and ask after it."""
+        due = await self._db.write(self._claim)
+        for job, late in due:
+            if job.id not in self._asking:
+                self._asking.add(job.id)
+                self._crew.start(self._poll(job, late=late), name=f"poll {job.id}")
+        return len(due) == BATCH
+
+    async def drain(self) -> None:
+        await self._crew.drain()
+
+    def _claim(self, conn: Connection) -> list[tuple[Job, bool]]:
+        """Return the jobs that are due, and whether each is past its horizon."""
+        now = self._db.now(conn)
+        due = claims.due_polls(conn, now=now, limit=BATCH)
+        if not due:
+            return []
+        learned = durations.read_all(conn)
+        nothing = Durations()
+        elapsed = {job.id: now - (job.started_at or now) for job in due}
+        next_polls = {}
+        for job in due:
+            waited = elapsed[job.id].total_seconds()
+            pause = seconds_to_next_poll(waited, learned.get(job.model, nothing), fixed=self._fixed)
+            next_polls[job.id] = now + timedelta(seconds=pause)
+        claims.book_polls(conn, next_polls)
+        return [(job, elapsed[job.id] > self._horizon) for job in due]
+
+    async def _poll(self, job: Job, *, late: bool) -> None:
+        try:
+            generation = await self._ask(job)
+        finally:
+            self._asking.discard(job.id)
+        if generation is not None and generation.status != "pending":
+            await self._db.write(lambda conn: self._settle(conn, job, generation))
+        elif late:
+            await self._db.write(lambda conn: outcomes.lost(conn, job, now=self._db.now(conn)))
+
+    async def _ask(self, job: Job) -> Generation | None:
+        """Return what the upstream says; None if it said nothing that counts."""
+        async with self._slots:
+            try:
+                return await self._upstream.fetch(path=job.upstream_path, generation_id=job.generation_id or "")
+            except (FetchFailed, Refused) as failure:
+                log.info("poll_unanswered", job_id=job.id, error=failure.message)
+                return None
+
+    def _settle(self, conn: Connection, job: Job, generation: Generation) -> None:
+        now = self._db.now(conn)
+        credits_used = generation.credits
+        if generation.status == "failed":
+            code, message = generation.error_code or "upstream_failed", generation.error_message
+            outcomes.generation_failed(
+                conn,
+                job,
+                code=code,
+                message=message or "The upstream failed without saying why.",
+                credits_used=credits_used,
+                now=now,
+            )
+        elif generation.video_url:
+            outcomes.completed(conn, job, url=generation.video_url, credits_used=credits_used, now=now)
+        else:
+            outcomes.completed_empty(conn, job, credits_used=credits_used, patience=self._empty_patience, now=now)

@@ -1,0 +1,46 @@
+"""Keep the upstream's price list fresh, so that every job has an estimate before it is bought."""
+
+import structlog
+
+from app.db import deployment
+from app.db.engine import Connection, Database
+from app.domain.errors import UpstreamFailure
+from app.upstream.client import UpstreamClient
+
+log = structlog.get_logger()
+
+
+class PriceKeeper:
+    """Reads the public price list every now and then; it costs nothing and needs no key."""
+
+    name = "prices"
+    topic: str | None = None
+
+    def __init__(self, db: Database, upstream: UpstreamClient, *, interval_seconds: float = 600.0) -> None:
+        self._db = db
+        self._upstream = upstream
+        self._usual_interval_seconds = interval_seconds
+        self.interval_seconds = interval_seconds
+
+    async def run_once(self) -> bool:
+        """Fetch the list if it changed; try again soon if that failed."""
+        etag, _ = await self._db.read(deployment.read_prices)
+        try:
+            fresh = await self._upstream.prices(etag=etag)
+        except UpstreamFailure as failure:
+            log.warning("prices_not_fetched", error=failure.message)
+            self.interval_seconds = 30.0
+            return False
+
+        def keep(conn: Connection) -> None:
+            rules = None if fresh is None else {name: rule.to_json() for name, rule in fresh.rules.items()}
+            deployment.save_prices(
+                conn, etag=None if fresh is None else fresh.etag, rules=rules, now=self._db.now(conn)
+            )
+
+        await self._db.write(keep)
+        self.interval_seconds = self._usual_interval_seconds
+        return False
+
+    async def drain(self) -> None:
+        """Nothing is left under way between two rounds."""

@@ -1,0 +1,170 @@
+"""Buy generations: claim what the upstream has room for, post each once, keep the answer, move the job."""
+
+import asyncio
+import base64
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from app.db import claims, files, submissions
+from app.db.engine import Connection, Database
+from app.db.signals import SUBMIT
+from app.domain.errors import MediaError, Refusal, Refused, Unavailable, UpstreamFailure
+from app.domain.job import Job, Submission
+from app.media.store import ObjectMissing, Store
+from app.upstream.client import UpstreamClient
+from app.upstream.wire import Submitted
+from app.workers.leases import Leasing
+from app.workers.loop import Crew
+
+log = structlog.get_logger()
+STORAGE_PAUSE = timedelta(seconds=10)
+RECORD_PAUSE_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+
+class Submitter:
+    """Turns queued jobs into generations, never more at once than the upstream allows."""
+
+    name = "submit"
+    topic: str | None = SUBMIT
+
+    def __init__(
+        self,
+        db: Database,
+        upstream: UpstreamClient,
+        store: Store,
+        *,
+        leasing: Leasing,
+        worker: str,
+        deployment: str,
+        max_in_flight: int,
+        interval_seconds: float = 2.0,
+    ) -> None:
+        self._db = db
+        self._upstream = upstream
+        self._store = store
+        self._leasing = leasing
+        self._worker = worker
+        self._deployment = deployment
+        self._max_in_flight = max_in_flight
+        self.interval_seconds = interval_seconds
+        self._crew = Crew()
+
+    async def run_once(self) -> bool:
+        """Admit queued jobs and start a submission for each."""
+        admitted = await self._db.write(self._admit)
+        for job, submission in admitted:
+            self._crew.start(self._submit(job, submission), name=f"submit {job.id}")
+        return bool(admitted)
+
+    async def drain(self) -> None:
+        await self._crew.drain()
+
+    def _admit(self, conn: Connection) -> list[tuple[Job, Submission]]:
+        now = self._db.now(conn)
+        return claims.admit(
+            conn,
+            now=now,
+            max_in_flight=self._max_in_flight,
+            lease=self._leasing.new(now),
+            worker=self._worker,
+            deployment=self._deployment,
+        )
+
+    async def _submit(self, job: Job, submission: Submission) -> None:
+        token = job.lease_token or ""
+        async with self._leasing.kept(job.id, token):
+            try:
+                body = await self._assemble(job)
+            except MediaError as error:
+                await self._give_back(job, reason="storage_unavailable", error=error)
+                return
+            except Refused as failure:
+                await self._keep(submission, failure)
+            else:
+                if await self._db.write(lambda conn: self._mark_sending(conn, job, submission)):
+                    await self._keep(submission, await self._post(job, submission, body))
+            await self._db.write(
+                lambda conn: submissions.settle(conn, job.id, now=self._db.now(conn), lease_token=token)
+            )
+
+    async def _assemble(self, job: Job) -> dict[str, Any]:
+        """Return the input with our files sent along inline; we never hand out a link to what a caller gave us."""
+        wanted = sorted(files.references(job.input))
+        found = await self._db.read(lambda conn: files.get_many(conn, wanted, project_id=job.project_id, subject=None))
+        if missing := [id_ for id_ in wanted if id_ not in found]:
+            raise _gone(missing[0])
+        inline = {}
+        for id_, file in found.items():
+            try:
+                encoded = base64.b64encode(await self._store.read(file.storage_key)).decode()
+            except ObjectMissing:
+                raise _gone(id_) from None
+            inline[id_] = f"data:{file.content_type};base64,{encoded}"
+        body: dict[str, Any] = _replaced(job.input, inline)
+        return body
+
+    def _mark_sending(self, conn: Connection, job: Job, submission: Submission) -> bool:
+        now = self._db.now(conn)
+        return submissions.mark_sending(conn, job, submission, now=now, lease_expires_at=self._leasing.end(now))
+
+    async def _post(self, job: Job, submission: Submission, body: dict[str, Any]) -> Submitted | UpstreamFailure:
+        try:
+            return await self._upstream.submit(
+                path=job.upstream_path, model=job.model, input=body, request_id=submission.request_id
+            )
+        except UpstreamFailure as failure:
+            log.warning("submission_failed", job_id=job.id, kind=type(failure).__name__, error=failure.message)
+            return failure
+
+    async def _keep(self, submission: Submission, answer: Submitted | UpstreamFailure) -> None:
+        """Write the answer to its own row, however long the database takes: a paid answer is never dropped."""
+        tried = 0
+        while True:
+            try:
+                await self._db.write(lambda conn: self._record(conn, submission, answer))
+                return
+            except Unavailable as error:
+                pause = RECORD_PAUSE_SECONDS[min(tried, len(RECORD_PAUSE_SECONDS) - 1)]
+                tried += 1
+                log.error("answer_not_recorded_yet", job_id=submission.job_id, error=error.message, tried=tried)
+                await asyncio.sleep(pause)
+
+    def _record(self, conn: Connection, submission: Submission, answer: Submitted | UpstreamFailure) -> None:
+        now = self._db.now(conn)
+        if isinstance(answer, UpstreamFailure):
+            submissions.record_failure(conn, submission.id, answer, now=now)
+            return
+        submissions.record_accepted(
+            conn,
+            submission.id,
+            now=now,
+            generation_id=answer.generation_id,
+            inference_id=answer.inference_id,
+            credits=answer.credits,
+        )
+
+    async def _give_back(self, job: Job, *, reason: str, error: Exception) -> None:
+        log.warning("job_put_back", job_id=job.id, reason=reason, error=str(error))
+
+        def withdraw(conn: Connection) -> None:
+            now = self._db.now(conn)
+            submissions.withdraw(conn, job, now=now, due_at=now + STORAGE_PAUSE, reason=reason)
+
+        await self._db.write(withdraw)
+
+
+def _gone(file_id: str) -> Refused:
+    message = f"The upload {file_id} is gone. Upload it again and create a new job."
+    return Refused(message, refusal=Refusal.INVALID_INPUT, http_status=0)
+
+
+def _replaced(value: Any, inline: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        return inline.get(value, value)
+    if isinstance(value, dict):
+        return {name: _replaced(inner, inline) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(inner, inline) for inner in value]
+    return value
