@@ -62,8 +62,9 @@ class Model:
                     code="unknown_parameter",
                     param=f"input.{name}",
                 )
-        for fault in self._validator.iter_errors(coerced):
-            raise _described(self, fault)
+        if faults := list(self._validator.iter_errors(coerced)):
+            # What a value may be helps more than what type it should have.
+            raise _described(self, next((fault for fault in faults if fault.kind.name == "enum"), faults[0]))
         for name in self.input_schema.get("required", ()):
             if isinstance(coerced[name], str) and not coerced[name].strip():
                 raise InvalidRequest(f"{name!r} must not be empty.", code="invalid_input", param=f"input.{name}")

@@ -19,6 +19,7 @@ from app.cli.child_sandbox import UPSTREAM_KEYS, without_upstream_keys
 from app.cli.progress import watch
 from app.db import access
 from app.db.engine import Database
+from app.domain.money import estimate, micros_to_usd, rule_from_json
 from app.domain.secrets import DEFAULT_SCOPES
 from app.settings import Settings, SettingsError
 
@@ -137,8 +138,8 @@ def _price(client: httpx2.Client) -> float | None:
     for _ in range(40):
         pricing = client.get(f"/v1/models/{MODEL}").raise_for_status().json()["pricing"]
         if pricing is not None:
-            units = [unit for unit in pricing.get("units", []) if unit.get("measure", unit.get("name")) == "second"]
-            return 5 * float(units[0]["price"]) / float(units[0].get("per", 1)) if units else None
+            micros = estimate(rule_from_json(pricing), {"duration": 5}).micros
+            return None if micros is None else micros_to_usd(micros)
         time.sleep(0.25)
     return None
 

@@ -45,7 +45,7 @@ async def download(
     deadline_seconds: float,
     stall_seconds: float = 30.0,
 ) -> Downloaded:
-    """Stream `url` into `path`; on failure nothing is left there. No message tells the URL's path or query.
+    """Stream `url` into `path`; on failure no part of it is left there. No message tells the URL's path or query.
 
     `stall_seconds` is how long the server may stay silent. Raises AddressRefused; DownloadFailed, `gone` for 403, 404
     and 410; DownloadTooLarge; StorageFailed if `path` can't be written.

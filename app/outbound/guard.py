@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
 
@@ -48,8 +49,7 @@ class Guard:
     def __init__(self, trusted: Collection[str] = (), *, resolver: Resolver = resolve_by_system) -> None:
         self._trusted = frozenset(_parse_trusted(entry) for entry in trusted)
         self._resolver = resolver
-        # Made once: reading the certificates takes longer than most requests.
-        self._tls = httpx2.create_ssl_context(trust_env=False)
+        self._tls = _tls_context()
 
     def trusts(self, host: str, port: int) -> bool:
         """Tell whether the operator exempted this host and port."""
@@ -184,6 +184,12 @@ class _GuardedTransport(httpx2.AsyncHTTPTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self._guard.check(request.url)
         return await super().handle_async_request(request)
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Read the certificates once: it takes longer than many a request."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def port_of(url: httpx2.URL) -> int:

@@ -122,9 +122,8 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def _transport(scope: Scope) -> asyncio.Transport:
-    transport = scope.get("extensions", {}).get(TRANSPORT)
-    if transport is None:
+    extension = scope.get("extensions", {}).get(TRANSPORT)
+    if extension is None:
         raise NoConnection("this fault needs a real connection: run the sandbox with sandbox.server")
-    assert isinstance(transport, asyncio.Transport) or hasattr(transport, "abort")
-    found: asyncio.Transport = transport
-    return found
+    transport: asyncio.Transport = extension["transport"]
+    return transport

@@ -43,7 +43,7 @@ def frame_size(asked: str, *, resolution: str, allowed: list[str], image: tuple[
     ratio = _ratio(asked) or _ratio(resolution)
     if ratio is None and image is not None:
         choices = [found for found in map(_ratio, allowed or _COMMON_RATIOS) if found]
-        ratio = min(choices, key=lambda choice: abs(math.log(choice * image[1] / image[0])), default=None)
+        ratio = min(choices, key=lambda choice: round(abs(math.log(choice * image[1] / image[0])), 6), default=None)
     ratio = ratio or 16 / 9
     area = _lines(resolution) ** 2 * 16 / 9
     width, height = math.sqrt(area * ratio), math.sqrt(area / ratio)

@@ -26,7 +26,7 @@ class ExposedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {TRANSPORT: self.transport}  # type: ignore[dict-item]
+        self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}
 
 
 class SandboxServer(uvicorn.Server):

@@ -36,17 +36,17 @@ async def submit(request: Request) -> Response:
     box.check_key(request)
     submission = Submission(box.now, client_request_id(request), new_request_id(), new_inference_id())
     request.state.inference_id = submission.inference_id
-    earlier = box.store.latest()
     try:
         model, inputs, faults = await _read(request, box, submission)
         for name in [name for name in faults if name in BEFORE_PURCHASE]:
             box.faults.note(name)
             await strike(request, name.removesuffix("-before"), faults[name])
+        earlier = box.store.latest() if "repeat-id" in faults else None
         generation = _buy(box, submission, model, inputs, faults)
     except Refused as refused:
         _log_refusal(box, submission, refused)
         raise
-    named = earlier if earlier and "repeat-id" in faults else generation
+    named = earlier or generation
     request.state.inference_id = named.id
     return await _answer(request, generation, named, faults)
 

@@ -83,9 +83,16 @@ async def test_normalise__jpeg_keeps_its_detail() -> None:
     assert opened(halved).layer[0][1:3] == (2, 2)  # type: ignore[attr-defined]  # 4:2:0
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize(
-    ("orientation", "red_at"), [(3, (35, 10)), (6, (10, 5)), (8, (10, 35)), (2, (35, 10))], ids=str
+    ("kind", "orientation", "red_at"),
+    [
+        ("JPEG", 2, (35, 10)),
+        ("JPEG", 3, (35, 10)),
+        ("JPEG", 6, (10, 5)),
+        ("JPEG", 8, (10, 35)),
+        ("PNG", 6, (10, 5)),
+        ("WEBP", 8, (10, 35)),
+    ],
 )
 async def test_normalise__applies_the_orientation(kind: str, orientation: int, red_at: tuple[int, int]) -> None:
     exif = Image.Exif()
@@ -229,16 +236,7 @@ async def test_normalise__refuses_a_bomb_by_its_header(kind: str) -> None:
     assert "too large" in await refusal_of(bytes(data))
 
 
-async def test_normalise__a_bomb_is_not_decoded_first() -> None:
-    # Real data behind the header: 400 million pixels in 400 kB, that would need more memory than the child has.
-    rows = zlib.compress(bytes(20_001) * 20_000, 1)
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0))
-    bomb = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
-    assert "20000 x 20000" in await refusal_of(bomb)
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize(("kind", "kept"), [("JPEG", 0.3), ("JPEG", 0.97), ("PNG", 0.5), ("PNG", 0.97), ("WEBP", 0.9)])
 async def test_normalise__refuses_a_truncated_image(kind: str, kept: float) -> None:
     data = written(Image.merge("RGB", [Image.effect_noise((64, 64), 90) for _ in range(3)]), kind)
     assert "cut off" in await refusal_of(data[: int(len(data) * kept)])

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,3 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("live")
     with running(SandboxConfig(data_dir=folder, render="tiny", speed=1000, max_in_flight=500), CATALOGUE) as url:
         yield url
-
-
-Eventually = Callable[[], Awaitable[Any]]

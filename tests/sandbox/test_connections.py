@@ -35,7 +35,8 @@ async def http(live: str) -> httpx2.AsyncClient:
 @pytest.mark.parametrize(("fault", "bought"), [("reset-before", 0), ("reset-after", 1)])
 async def test_reset__breaks_the_connection(http: httpx2.AsyncClient, live: str, fault: str, bought: int) -> None:
     body = json.dumps({"model": "veo2", "prompt": f"[[fault:{fault}]]"}).encode()
-    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: {KEY['authorization']}\r\ncontent-length: {len(body)}\r\n\r\n"
+    lines = f"POST {PATH} HTTP/1.1", "host: x", f"authorization: {KEY['authorization']}", f"content-length: {len(body)}"
+    head = "\r\n".join([*lines, "", ""])
     with socket.create_connection(("127.0.0.1", httpx2.URL(live).port or 0), timeout=5) as raw:
         raw.sendall(head.encode() + body)
         with pytest.raises(ConnectionResetError):

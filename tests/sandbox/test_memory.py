@@ -25,9 +25,7 @@ async def test_restart__remembers_everything(open_box: OpenBox) -> None:
 
 async def test_reset__forgets_all_but_still_sells(open_box: OpenBox) -> None:
     box = open_box()
-    generation_id = (
-        await box.bought("[[fault:429*1]]", headers={"x-sandbox-fault": "slow"}) if False else await box.bought()
-    )
+    generation_id = await box.bought()
     await box.http.put("/_sandbox/faults", json={"500": 1})
     assert (await box.http.post("/_sandbox/reset")).status_code == 204
     ledger = await box.ledger()

@@ -2,12 +2,13 @@
 
 import asyncio
 import base64
+import re
 from typing import Any
 
 import pytest
 
 from app.sandbox.app import GENERATION_PATHS
-from tests.sandbox.conftest import CATALOGUE, KEY, PATH, Box, OpenBox, picture
+from tests.sandbox.conftest import PATH, Box, OpenBox, picture
 
 VEO = "veo2/image-to-video"
 
@@ -48,8 +49,8 @@ def test_paths__cover_the_vendors() -> None:
         ({"prompt": "x"}, '"model" expected string, received undefined'),
         ({"model": "veo2", "prompt": 5}, '"prompt" expected string, received number'),
         ({"model": "veo2", "prompt": "x", "duration": 9}, '"duration" expected 5 | 6 | 7 | 8, received 9'),
-        ({"model": "veo2", "prompt": "x", "duration": "long"}, '"duration" expected 5 | 6 | 7 | 8'),
-        ({"model": "veo2", "prompt": "x", "duration": "nan"}, '"duration" expected 5 | 6 | 7 | 8'),
+        ({"model": "veo2", "prompt": "x", "duration": "long"}, '"duration" expected integer, received string'),
+        ({"model": "veo2", "prompt": "x", "duration": "nan"}, '"duration" expected integer, received string'),
         ({"model": "veo2", "prompt": "x", "aspect_ratio": "1:1"}, '"aspect_ratio" expected "16:9" | "9:16"'),
         ({"model": "veo2", "prompt": "x", "metadata": {}}, "unrecognized key(s): metadata"),
         ({"model": "veo2", "prompt": "x [[fault:nonsense]]"}, "unknown sandbox fault 'nonsense'"),
@@ -126,7 +127,7 @@ async def test_submit__id_form_follows_model(box: Box, model: str, field: str, f
     answer = await box.submit(model=model)
     given = answer.json()[field]
     assert isinstance(given, int) == (form == r"\d{15}")
-    assert pytest.importorskip("re").fullmatch(form, str(given))
+    assert re.fullmatch(form, str(given))
     assert len({"id", "generation_id"} & answer.json().keys()) == 1
     assert answer.headers["x-inference-id"] == str(given)
     found = await box.poll(str(given))
@@ -198,7 +199,3 @@ async def test_admit__refuses_when_account_is_empty(open_box: OpenBox) -> None:
     assert "credits" in refused.json()["message"]
     await box.http.put("/_sandbox/balance", json={"usd": 7.5})
     await box.bought()
-
-
-def test_catalogue__of_these_tests_has_no_key_of_its_own() -> None:
-    assert KEY["authorization"].removeprefix("Bearer ") not in CATALOGUE.models

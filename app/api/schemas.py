@@ -1,0 +1,132 @@
+"""What requests may hold and what lists look like. Errors in a body become one sentence with a dotted `param`."""
+
+import difflib
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from app.api.errors import sentence
+from app.api.wire import shown
+from app.catalogue.catalogue import DEFAULT_MODEL
+from app.domain.errors import InvalidRequest
+from app.domain.views import EventView, JobView
+
+MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+class Request(BaseModel):
+    """Base of what callers send: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class JobRequest(Request):
+    """A job to make."""
+
+    model: Annotated[str, StringConstraints(max_length=200)] = DEFAULT_MODEL
+    input: dict[str, Any] = Field(default_factory=dict, description="The model's own parameters.")
+    metadata: dict[MetadataKey, MetadataValue] = Field(
+        default_factory=dict, max_length=16, description="Your own notes; jobs can be listed by them."
+    )
+    max_cost_usd: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = Field(
+        default=None, description="Refuse the job, before anything is spent, if its estimate is above this."
+    )
+    priority: Literal["low", "normal", "high"] = Field(
+        default="normal", description="Orders your project's queued jobs."
+    )
+    on_unconfirmed: Literal["hold"] = Field(
+        default="hold", description="What to do when nobody knows whether the upstream accepted: wait for certainty."
+    )
+    start_within_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)] | None = Field(
+        default=None, description="Fail the job, unbought, if it has not been submitted by then."
+    )
+
+
+class RetryRequest(Request):
+    """How to retry a job."""
+
+    accept_new_charge: bool = Field(
+        default=False, description="Needed when the job was or may have been billed: the retry is billed again."
+    )
+
+
+class JobList(BaseModel):
+    """One page of jobs."""
+
+    object: Literal["list"] = "list"
+    data: list[JobView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class EventList(BaseModel):
+    """One page of a job's timeline."""
+
+    object: Literal["list"] = "list"
+    data: list[EventView]
+    has_more: bool
+
+
+class ModelView(BaseModel):
+    """A video model, in the shape of an OpenAI model and more."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    input_schema: dict[str, Any]
+    pricing: dict[str, Any] | None = Field(description="The upstream's price rule; null while it is not known.")
+    typical_seconds: float | None = Field(description="Learned from past jobs; null before the first.")
+
+
+class ModelList(BaseModel):
+    """Every model of this service."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelView]
+
+
+class Fault(BaseModel):
+    """What went wrong."""
+
+    type: str
+    code: str
+    message: str = Field(description="A sentence that says what to do.")
+    param: str | None = Field(description="The field at fault, dotted.")
+    request_id: str | None
+
+
+class ErrorBody(BaseModel):
+    """The answer to every request that was refused or failed."""
+
+    error: Fault
+
+
+R = TypeVar("R", bound=Request)
+
+
+def checked(given: dict[str, Any], *, schema: type[R], strict: bool) -> R:
+    """Return the request; raise InvalidRequest for its first fault. Not `strict`: numbers may come as text."""
+    try:
+        return schema.model_validate(given, strict=strict)
+    except ValidationError as error:
+        # Pydantic reports unknown fields last: they are the likelier reason for what else is missing.
+        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+        raise _described(faults[0], schema=schema) from None
+
+
+def _described(fault: Any, *, schema: type[Request]) -> InvalidRequest:
+    path = [shown(str(part)) for part in fault["loc"] if part != "[key]"]
+    param = ".".join(path)
+    if fault["type"] != "extra_forbidden":
+        return InvalidRequest(sentence(param, fault["msg"]), param=param)
+    close = difflib.get_close_matches(path[-1], schema.model_fields, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    if not hint and "input" in schema.model_fields:
+        hint = " Parameters of the model belong into 'input'."
+    known = ", ".join(schema.model_fields)
+    return InvalidRequest(
+        f"There is no field {param!r}.{hint} The fields are: {known}.", code="unknown_field", param=param
+    )

@@ -1,0 +1,74 @@
+"""Jobs as answers: rendered for their caller, tagged, and told when to ask again."""
+
+import hashlib
+from typing import Any
+
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from app.api.callers import Caller
+from app.api.deps import House
+from app.db import gate, jobs
+from app.domain.job import Job
+from app.domain.states import ENDED_FOR_CALLERS, JobState
+from app.domain.views import JobView, Waiting, render_job
+
+ASK_AGAIN_SECONDS = 5
+ASK_AGAIN_MOST = 10
+
+
+def show_all(conn: Connection, listed: list[Job], *, house: House, caller: Caller) -> list[JobView]:
+    """Render jobs of the caller's project as they stand now, queued ones with their place and what holds them."""
+    now, viewer = house.db.now(conn), house.viewer(caller)
+    places = jobs.queue_positions(conn, listed)
+    hold = gate.read(conn).hold_reason if places else None
+    return [
+        render_job(job, now=now, viewer=viewer, waiting=Waiting(places[job.id], hold) if job.id in places else None)
+        for job in listed
+    ]
+
+
+def show(conn: Connection, job: Job, *, house: House, caller: Caller) -> JobView:
+    """Render one job as it stands now."""
+    return show_all(conn, [job], house=house, caller=caller)[0]
+
+
+def answer(view: JobView, job: Job, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return the job as a response that tells a poller all it needs."""
+    body = view.model_dump_json().encode()
+    told = {"ETag": etag(job, body), "Cache-Control": "private, no-cache"} | retry_after(view) | (headers or {})
+    return Response(body, status_code=status, media_type="application/json", headers=told)
+
+
+def etag(job: Job, body: bytes) -> str:
+    """Return the view's tag. Its first part counts what happened to the job; the rest changes with every digit."""
+    return f'"{job.event_count}-{hashlib.sha256(body).hexdigest()[:24]}"'
+
+
+def retry_after(view: JobView) -> dict[str, str]:
+    if view.state in ENDED_FOR_CALLERS:
+        return {}
+    seconds = ASK_AGAIN_SECONDS if view.eta_seconds is None else view.eta_seconds
+    return {"Retry-After": str(max(1, min(seconds, ASK_AGAIN_MOST)))}
+
+
+def tags_of(header: str | None) -> list[str]:
+    """Return the entity tags of an If-None-Match header, without quotes or weakness, which does not matter there."""
+    return [tag.strip().removeprefix("W/").strip('"') for tag in (header or "").split(",") if tag.strip()]
+
+
+def unchanged(header: str | None, tag: str) -> bool:
+    """Tell whether If-None-Match names the tag."""
+    tags = tags_of(header)
+    return tag.strip('"') in tags or "*" in tags
+
+
+def same_state(header: str | None, job: Job) -> bool:
+    """Tell whether nothing has happened to the job since the view that If-None-Match names."""
+    tags = tags_of(header)
+    return "*" in tags or str(job.event_count) in {tag.partition("-")[0] for tag in tags}
+
+
+def bare_facts(job: Job) -> dict[str, Any]:
+    """Return what can always be said of a new job."""
+    return {"id": job.id, "object": "job", "status": "queued", "state": JobState.QUEUED, "model": job.model}

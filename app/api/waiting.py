@@ -1,0 +1,63 @@
+"""Requests that wait: `Prefer: wait=N` (RFC 7240) and `?wait=N`, woken by the job's own changes."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextlib import suppress
+
+from fastapi import Request
+from sqlalchemy import Connection
+
+from app.api.callers import Caller
+from app.api.deps import House, unauthenticated
+from app.db import access, jobs
+from app.db.signals import job_topic
+from app.domain.job import Job
+from app.domain.states import ENDED_FOR_CALLERS
+
+LONGEST_WAIT_SECONDS = 60
+SAFETY_POLL_SECONDS = 3.0
+"""How often a waiting request looks by itself. Wakes come at once; this is for those that a replica missed."""
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=[,;]|$)", re.IGNORECASE)
+
+
+def preferred_seconds(request: Request) -> int:
+    """Return how long the caller prefers to wait, at most a minute; 0 if it did not say or cannot be understood."""
+    found = _WAIT.search(", ".join(request.headers.getlist("prefer")))
+    return min(int(found[1]), LONGEST_WAIT_SECONDS) if found else 0
+
+
+def applied(seconds: int) -> dict[str, str]:
+    """Return the header that says which preference was honoured."""
+    return {"Preference-Applied": f"wait={seconds}"} if seconds else {}
+
+
+def ended(job: Job) -> bool:
+    return job.state in ENDED_FOR_CALLERS
+
+
+async def until(
+    done: Callable[[Job], bool], *, job_id: str, house: House, caller: Caller, seconds: float
+) -> Job:
+    """Return the caller's job once `done` holds or the time is over; raise NotFound, also when it is deleted meanwhile.
+
+    A key that is revoked meanwhile ends the wait with AuthenticationFailed.
+    """
+    clock = asyncio.get_running_loop()
+    deadline = clock.time() + seconds
+    with house.db.signals.listen(job_topic(job_id)) as changed:
+        while True:
+            changed.clear()
+            job = await house.db.read(lambda conn: _look(conn, job_id, house=house, caller=caller))
+            left = deadline - clock.time()
+            if done(job) or left <= 0 or house.closing.is_set():
+                return job
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, SAFETY_POLL_SECONDS)):
+                    await changed.wait()
+
+
+def _look(conn: Connection, job_id: str, *, house: House, caller: Caller) -> Job:
+    if not access.get_key(conn, caller.key.id).works_at(house.db.now(conn)):
+        raise unauthenticated("This key was revoked or has expired.")
+    return jobs.get(conn, job_id, owner=caller.owner)

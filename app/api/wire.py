@@ -1,0 +1,165 @@
+"""Bodies as they arrive: read up to a cap, parsed, and refused unless every database and every client can hold them."""
+
+import asyncio
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+
+from app.api import multipart
+from app.api.multipart import Form
+from app.domain.errors import InvalidRequest, PayloadTooLarge, UnsupportedMedia
+from app.domain.text import storable
+
+DEEPEST = 32
+LONGEST_NAME = 200
+LARGEST_INTEGER = 2**63 - 1
+INLINE_PARSE_BYTES = 1 << 16
+
+
+async def read_body(request: Request, *, cap: int) -> bytes:
+    """Return the whole body; raise PayloadTooLarge as soon as it is known to pass `cap` bytes."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("Compressed bodies are not taken; send it as it is.")
+    stated = request.headers.get("content-length", "")
+    if stated.isdecimal() and int(stated[:20]) > cap:
+        raise _too_large(cap)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > cap:
+            raise _too_large(cap)
+    return bytes(body)
+
+
+def _too_large(cap: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is larger than {cap} bytes. Send large images by link.")
+
+
+@dataclass(frozen=True, slots=True)
+class ContentType:
+    """The media type of a body and its parameters, as sent."""
+
+    kind: str
+    header: str
+
+    @classmethod
+    def of(cls, request: Request) -> "ContentType":
+        header = request.headers.get("content-type", "")
+        return cls(header.partition(";")[0].strip().lower(), header)
+
+
+async def parse(request: Request, *, cap: int) -> dict[str, Any] | Form:
+    """Return a JSON object or a form; raise UnsupportedMedia for anything else, before its body is read."""
+    content_type = ContentType.of(request)
+    match content_type.kind:
+        case "application/json":
+            body = await read_body(request, cap=cap)
+            return await _off_loop(body, lambda: parse_json(body))
+        case "multipart/form-data":
+            body = await read_body(request, cap=cap)
+            return await _off_loop(body, lambda: multipart.parse(body, content_type=content_type.header))
+    raise UnsupportedMedia("Send the job as application/json (curl -H 'Content-Type: application/json') or as a form.")
+
+
+async def parse_optional(request: Request, *, cap: int) -> dict[str, Any]:
+    """Return a JSON object, empty if there is no body."""
+    body = await read_body(request, cap=cap)
+    if not body:
+        return {}
+    if ContentType.of(request).kind != "application/json":
+        raise UnsupportedMedia("Send the body as application/json, or none.")
+    return await _off_loop(body, lambda: parse_json(body))
+
+
+async def _off_loop(body: bytes, work: Any) -> Any:
+    """Run `work` here if the body is small, else in a thread: megabytes would stop everybody else."""
+    return work() if len(body) <= INLINE_PARSE_BYTES else await asyncio.to_thread(work)
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in `body`; raise InvalidRequest, naming the field where one is at fault."""
+    try:
+        text = body.decode("utf-8")
+        found = json.loads(text, parse_int=_integer, object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"The body is not UTF-8 (byte {error.start}).", code="invalid_encoding") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InvalidRequest(f"The body is no valid JSON: {error.msg} ({place}).", code="invalid_json") from None
+    except RecursionError:
+        raise _too_deep() from None
+    if not isinstance(found, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    check_values(found)
+    return found
+
+
+def _integer(digits: str) -> float | int:
+    # Python refuses to read absurdly long integers at all; check_values names the field.
+    return int(digits) if len(digits) <= 20 else math.inf
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise InvalidRequest(
+            f"The field {shown(twice)!r} is given twice.", code="duplicate_field", param=shown(twice)
+        )
+    return found
+
+
+def check_values(value: Any, *, path: tuple[str, ...] = ()) -> None:
+    """Raise InvalidRequest, naming the field, for what not every database and client can hold."""
+    if len(path) > DEEPEST:
+        raise _too_deep()
+    match value:
+        case bool() | None:
+            return
+        case str():
+            _check_text(value, path=path)
+        case int():
+            if abs(value) > LARGEST_INTEGER:
+                raise _out_of_range(path)
+        case float():
+            if not math.isfinite(value):
+                raise _out_of_range(path)
+        case list():
+            for index, item in enumerate(value):
+                check_values(item, path=(*path, str(index)))
+        case dict():
+            for name, item in value.items():
+                _check_name(name, path=path)
+                check_values(item, path=(*path, name))
+
+
+def _check_name(name: str, *, path: tuple[str, ...]) -> None:
+    _check_text(name, path=(*path, name))
+    if len(name) > LONGEST_NAME:
+        raise InvalidRequest(
+            f"A field name is longer than {LONGEST_NAME} characters.", param=".".join((*path, shown(name)))
+        )
+
+
+def _check_text(text: str, *, path: tuple[str, ...]) -> None:
+    if not storable(text):
+        param = ".".join(map(shown, path))
+        raise InvalidRequest(f"{param!r} holds a NUL or half a surrogate pair.", code="invalid_text", param=param)
+
+
+def _out_of_range(path: tuple[str, ...]) -> InvalidRequest:
+    param = ".".join(path)
+    return InvalidRequest(f"{param!r} is no finite number of at most 64 bits.", code="invalid_number", param=param)
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(f"The body is nested deeper than {DEEPEST} levels.", code="nested_too_deep")
+
+
+def shown(name: str) -> str:
+    """Return a caller's field name as it may stand in an answer: short, and without NUL or half surrogates."""
+    return name[:80].replace("\x00", "�").encode("utf-8", "replace").decode()
