@@ -1,6 +1,6 @@
-"""POST /v1/jobs and POST /v1/jobs/{id}/retry: the two ways to a new job. Once its row is committed the answer is 2xx."""
+"""POST /v1/jobs and POST /v1/jobs/{id}/retry: the ways to a new job. Once its row is committed the answer is 2xx."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -9,18 +9,18 @@ from fastapi import APIRouter, Request
 from sqlalchemy import Connection
 from starlette.responses import JSONResponse, Response
 
-from app.api import describing, estimating, orders, showing, uploads, waiting, wire
+from app.api import describing, estimating, orders, retrying, showing, uploads, waiting, wire
 from app.api.callers import Caller
-from app.api.deps import Creator, House, HouseDep, archived
-from app.api.estimating import Quote
+from app.api.deps import Creator, House, HouseDep, require_open
 from app.api.orders import Order
 from app.api.schemas import RetryRequest, checked
 from app.api.uploads import Intake
-from app.db import access, endings, files, jobs
-from app.domain.errors import Conflict, NotFound, Unavailable
+from app.db import jobs
+from app.domain.errors import NotFound, Unavailable
 from app.domain.ids import new_id
 from app.domain.job import Job, Priority
-from app.domain.views import JobView, render_job
+from app.domain.money import Estimate
+from app.domain.views import JobView
 
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -31,7 +31,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     status_code=201,
     summary="Make a video",
     response_model=JobView,
-    responses=describing.answers(400, 401, 403, 413, 415, 503, headers={201: describing.CREATED}),
+    responses=describing.answers(400, 401, 403, 413, 415, 503),
     openapi_extra=describing.JOB_BODY,
 )
 async def create_job(request: Request, caller: Creator, house: HouseDep) -> Response:
@@ -40,14 +40,13 @@ async def create_job(request: Request, caller: Creator, house: HouseDep) -> Resp
     With `Prefer: wait=N` (1 to 60) the answer comes when the job is finished or N seconds are over.
     """
     order = await orders.read_order(request, catalogue=house.catalogue, cap=house.max_body_bytes)
-    quote = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
-    max_cost = estimating.require_within(quote, max_cost_usd=order.request.max_cost_usd)
+    quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
+    estimating.require_within(quoted, cap_micros=estimating.cap_of(order.request.max_cost_usd))
     intake = Intake(house, order.attached)
     await intake.take(order)
     orders.require_storable_size(intake.input)
     await uploads.store_all(intake.uploads, store=house.store)
-    job = _ordered(order, intake, caller=caller, quote=quote, max_cost_micros=max_cost)
-    job = await _commit(job, order=order, intake=intake, caller=caller)
+    job = await _commit(order, intake=intake, caller=caller, quoted=quoted)
     return await _created(job, house=house, caller=caller, seconds=waiting.preferred_seconds(request))
 
 
@@ -56,9 +55,7 @@ async def create_job(request: Request, caller: Creator, house: HouseDep) -> Resp
     status_code=201,
     summary="Retry a failed or canceled job",
     response_model=JobView,
-    responses=describing.answers(
-        400, 401, 403, 404, 409, 413, 415, 503, extra={200: describing.LIVE_RETRY}, headers={201: describing.CREATED}
-    ),
+    responses=describing.answers(400, 401, 403, 404, 409, 413, 415, 503) | describing.LIVE_RETRY,
     openapi_extra=describing.RETRY_BODY,
 )
 async def retry_job(job_id: str, request: Request, caller: Creator, house: HouseDep) -> Response:
@@ -66,8 +63,78 @@ async def retry_job(job_id: str, request: Request, caller: Creator, house: House
     body = await wire.parse_optional(request, cap=house.max_body_bytes)
     wish = checked(body, schema=RetryRequest, strict=True)
     rules = await estimating.rules(house)
-    retried = await house.db.write(
-        partial(_retry, job_id=job_id, wish=wish, quoted=partial(estimating.quote, rules=rules), house=house, caller=caller)
+    job, is_new = await house.db.write(
+        partial(
+            retrying.retry,
+            job_id=job_id,
+            accept_new_charge=wish.accept_new_charge,
+            rules=rules,
+            house=house,
+            caller=caller,
+        )
     )
     seconds = waiting.preferred_seconds(request)
-    return await _created(retried.job, house=house, caller=caller, seconds=seconds, status=201 if retried.is_new else 200)
+    return await _created(job, house=house, caller=caller, seconds=seconds, status=201 if is_new else 200)
+
+
+async def _commit(order: Order, *, intake: Intake, caller: Caller, quoted: Estimate) -> Job:
+    """Write the job with its files in one transaction; if that fails the stored bytes are deleted again."""
+    house, job_id = intake.house, new_id("job")
+    insert = partial(_insert, job_id=job_id, order=order, intake=intake, caller=caller, quoted=quoted)
+    stored = [upload.storage_key for upload in intake.uploads]
+    try:
+        return await house.db.write(insert)
+    except Unavailable:
+        # The database may have committed and died before it said so: then the job is made, and must be answered.
+        find: Callable[[Connection], Job] = partial(jobs.get, job_id=job_id, owner=caller.owner)
+        try:
+            return await house.db.read(find)
+        except NotFound:
+            await uploads.discard(stored, store=house.store)
+        except Unavailable:
+            log.error("job_outcome_unknown", job_id=job_id, keys=stored)
+        raise
+    except Exception:
+        await uploads.discard(stored, store=house.store)
+        raise
+
+
+def _insert(conn: Connection, *, job_id: str, order: Order, intake: Intake, caller: Caller, quoted: Estimate) -> Job:
+    now = intake.house.db.now(conn)
+    require_open(conn, caller)
+    uploads.record(conn, intake, caller=caller, now=now)
+    request, seconds = order.request, order.request.start_within_seconds
+    return jobs.insert(
+        conn,
+        Job(
+            id=job_id,
+            project_id=caller.key.project_id,
+            key_id=caller.key.id,
+            subject=caller.key.subject,
+            model=order.model.id,
+            input=intake.input,
+            metadata=request.metadata,
+            priority=Priority[request.priority.upper()],
+            upstream_path=order.model.path,
+            max_cost_micros=estimating.cap_of(request.max_cost_usd),
+            estimated_micros=quoted.micros,
+            estimate_basis=quoted.basis,
+            start_by=None if seconds is None else now + timedelta(seconds=seconds),
+            due_at=now,
+            created_at=now,
+        ),
+    )
+
+
+async def _created(job: Job, *, house: House, caller: Caller, seconds: int, status: int = 201) -> Response:
+    """Answer with a committed job, whatever happens: an error would make the client post, and pay, again."""
+    headers = {"Location": f"/v1/jobs/{job.id}"} | waiting.applied(seconds)
+    try:
+        if seconds:
+            job, view = await waiting.until(waiting.ended, job_id=job.id, house=house, caller=caller, seconds=seconds)
+        else:
+            view = await house.db.read(partial(showing.show, job=job, house=house, caller=caller))
+        return showing.answer(view, job, status=status, headers=headers)
+    except Exception:
+        log.exception("job_answer_failed", job_id=job.id)
+        return JSONResponse(showing.at_least(job, house=house, caller=caller), status_code=status, headers=headers)

@@ -1,17 +1,21 @@
 """What endpoints are given: the house, the caller. Everything here is decided before one byte of a body is read."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import Connection
 
 from app.api.callers import Caller, KeyRing
 from app.api.remembered import Remembered
 from app.catalogue.catalogue import Catalogue
+from app.db import access
+from app.db.access import Project
 from app.db.engine import Database
 from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
 from app.domain.secrets import Scope
@@ -82,7 +86,7 @@ def refuse_foreign_parameters(request: Request) -> None:
     if not all(storable(value) for value in request.path_params.values()):
         raise NotFound("There is nothing at this address.")
     route = request.scope["route"]
-    declared = {parameter.alias for parameter in route.dependant.query_params}
+    declared = set(_query_names(route.dependant))
     families = {parameter["name"] for parameter in (route.openapi_extra or {}).get("parameters", ())}
     for name, value in request.query_params.multi_items():
         if name not in declared and not (name.endswith("]") and name.partition("[")[0] in families):
@@ -94,6 +98,12 @@ def refuse_foreign_parameters(request: Request) -> None:
             )
         if not storable(value):
             raise InvalidRequest(f"{name!r} holds a NUL.", param=name)
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (parameter.alias for parameter in dependant.query_params)
+    for needed in dependant.dependencies:
+        yield from _query_names(needed)
 
 
 def admitted(scope: Scope) -> Callable[..., Awaitable[Caller]]:
@@ -112,13 +122,18 @@ Writer = Annotated[Caller, Depends(admitted(Scope.JOBS_WRITE))]
 
 
 async def _creator(caller: Writer) -> Caller:
-    if caller.project.archived_at is not None:
-        raise archived()
+    _refuse_archived(caller.project)
     return caller
 
 
-def archived() -> PermissionDenied:
-    return PermissionDenied("This project is archived: it takes no new jobs.", code="project_archived")
+def require_open(conn: Connection, caller: Caller) -> None:
+    """Raise PermissionDenied if the caller's project was archived a moment ago."""
+    _refuse_archived(access.get_project(conn, caller.key.project_id))
+
+
+def _refuse_archived(project: Project) -> None:
+    if project.archived_at is not None:
+        raise PermissionDenied("This project is archived: it takes no new jobs.", code="project_archived")
 
 
 Creator = Annotated[Caller, Depends(_creator)]

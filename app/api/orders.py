@@ -15,7 +15,11 @@ from app.domain.errors import InvalidRequest
 
 LARGEST_INPUT = 256 << 10
 FORM_FIELDS = frozenset(JobRequest.model_fields) - {"input", "metadata"}
-SHORT_NAMES = {"image": ("image_url",), "input_reference": ("image_url",), "tail_image": ("tail_image_url", "last_image_url")}
+SHORT_NAMES = {
+    "image": ("image_url",),
+    "input_reference": ("image_url",),
+    "tail_image": ("tail_image_url", "last_image_url"),
+}
 ATTACHED = "attached:"
 """How a file part stands in the input until it is stored. It is looked up, never trusted."""
 

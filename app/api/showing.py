@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection
 from starlette.responses import Response
 
@@ -10,9 +11,10 @@ from app.api.callers import Caller
 from app.api.deps import House
 from app.db import gate, jobs
 from app.domain.job import Job
-from app.domain.states import ENDED_FOR_CALLERS, JobState
+from app.domain.states import ENDED_FOR_CALLERS, public_status
 from app.domain.views import JobView, Waiting, render_job
 
+log = structlog.get_logger(__name__)
 ASK_AGAIN_SECONDS = 5
 ASK_AGAIN_MOST = 10
 
@@ -69,6 +71,19 @@ def same_state(header: str | None, job: Job) -> bool:
     return "*" in tags or str(job.event_count) in {tag.partition("-")[0] for tag in tags}
 
 
-def bare_facts(job: Job) -> dict[str, Any]:
-    """Return what can always be said of a new job."""
-    return {"id": job.id, "object": "job", "status": "queued", "state": JobState.QUEUED, "model": job.model}
+def not_modified(response: Response) -> Response:
+    """Return the 304 in place of `response`."""
+    kept = {
+        name: response.headers[name] for name in ("etag", "cache-control", "retry-after") if name in response.headers
+    }
+    applied = response.headers.get("preference-applied")
+    return Response(status_code=304, headers=kept | ({"Preference-Applied": applied} if applied else {}))
+
+
+def at_least(job: Job, *, house: House, caller: Caller) -> dict[str, Any]:
+    """Return what can be said of a new job when the database, or the rendering itself, fails."""
+    try:
+        return render_job(job, now=job.created_at, viewer=house.viewer(caller)).model_dump(mode="json")
+    except Exception:
+        log.exception("job_rendering_failed", job_id=job.id)
+        return {"id": job.id, "object": "job", "status": public_status(job.state), "state": job.state}

@@ -8,12 +8,14 @@ from contextlib import suppress
 from fastapi import Request
 from sqlalchemy import Connection
 
+from app.api import showing
 from app.api.callers import Caller
 from app.api.deps import House, unauthenticated
 from app.db import access, jobs
 from app.db.signals import job_topic
 from app.domain.job import Job
 from app.domain.states import ENDED_FOR_CALLERS
+from app.domain.views import JobView
 
 LONGEST_WAIT_SECONDS = 60
 SAFETY_POLL_SECONDS = 3.0
@@ -38,26 +40,27 @@ def ended(job: Job) -> bool:
 
 async def until(
     done: Callable[[Job], bool], *, job_id: str, house: House, caller: Caller, seconds: float
-) -> Job:
-    """Return the caller's job once `done` holds or the time is over; raise NotFound, also when it is deleted meanwhile.
+) -> tuple[Job, JobView]:
+    """Return the caller's job, as it is and as shown, once `done` holds or the time is over.
 
-    A key that is revoked meanwhile ends the wait with AuthenticationFailed.
+    Raises NotFound, also when the job is deleted meanwhile, and AuthenticationFailed when the key is revoked meanwhile.
     """
+
+    def look(conn: Connection) -> tuple[Job, JobView]:
+        if not access.get_key(conn, caller.key.id).works_at(house.db.now(conn)):
+            raise unauthenticated("This key was revoked or has expired.")
+        job = jobs.get(conn, job_id, owner=caller.owner)
+        return job, showing.show(conn, job, house=house, caller=caller)
+
     clock = asyncio.get_running_loop()
     deadline = clock.time() + seconds
     with house.db.signals.listen(job_topic(job_id)) as changed:
         while True:
             changed.clear()
-            job = await house.db.read(lambda conn: _look(conn, job_id, house=house, caller=caller))
+            job, view = await house.db.read(look)
             left = deadline - clock.time()
             if done(job) or left <= 0 or house.closing.is_set():
-                return job
+                return job, view
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, SAFETY_POLL_SECONDS)):
                     await changed.wait()
-
-
-def _look(conn: Connection, job_id: str, *, house: House, caller: Caller) -> Job:
-    if not access.get_key(conn, caller.key.id).works_at(house.db.now(conn)):
-        raise unauthenticated("This key was revoked or has expired.")
-    return jobs.get(conn, job_id, owner=caller.owner)

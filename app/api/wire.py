@@ -3,8 +3,9 @@
 import asyncio
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 
@@ -13,6 +14,7 @@ from app.api.multipart import Form
 from app.domain.errors import InvalidRequest, PayloadTooLarge, UnsupportedMedia
 from app.domain.text import storable
 
+T = TypeVar("T")
 DEEPEST = 32
 LONGEST_NAME = 200
 LARGEST_INTEGER = 2**63 - 1
@@ -74,7 +76,7 @@ async def parse_optional(request: Request, *, cap: int) -> dict[str, Any]:
     return await _off_loop(body, lambda: parse_json(body))
 
 
-async def _off_loop(body: bytes, work: Any) -> Any:
+async def _off_loop(body: bytes, work: Callable[[], T]) -> T:
     """Run `work` here if the body is small, else in a thread: megabytes would stop everybody else."""
     return work() if len(body) <= INLINE_PARSE_BYTES else await asyncio.to_thread(work)
 
@@ -107,9 +109,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in found if names.count(name) > 1)
-        raise InvalidRequest(
-            f"The field {shown(twice)!r} is given twice.", code="duplicate_field", param=shown(twice)
-        )
+        raise InvalidRequest(f"The field {shown(twice)!r} is given twice.", code="duplicate_field", param=shown(twice))
     return found
 
 

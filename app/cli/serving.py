@@ -18,7 +18,6 @@ from app.cli.child_sandbox import SANDBOX_KEY, ChildSandbox
 from app.db import schema
 from app.db.engine import Database
 from app.main import Role, serve, work
-from app.sandbox import __main__ as sandbox_program
 from app.settings import Settings, SettingsError
 
 Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
@@ -78,6 +77,8 @@ def worker_command() -> None:
 
 def sandbox_command(context: typer.Context) -> None:
     """Run the simulated upstream alone; --help lists its options."""
+    from app.sandbox import __main__ as sandbox_program  # noqa: PLC0415  # brings PyAV, which nobody else waits for
+
     sandbox_program.main(context.args)
 
 

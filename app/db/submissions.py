@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 from app.db import durations, gate, jobs
 from app.db.tables import jobs as jobs_table
 from app.db.tables import submissions
-from app.domain import pacing
 from app.domain.errors import NotSent, Refusal, Refused, Unconfirmed, UpstreamFailure
 from app.domain.job import Job, Submission, SubmissionState
 from app.domain.money import credits_to_micros
@@ -150,13 +149,12 @@ def _settle_accepted(conn: Connection, job: Job, submission: Submission, *, now:
     if conn.execute(taken).first() is not None:
         return _to_unconfirmed(conn, job, now=now, reason="generation_conflict")
     seen = durations.read(conn, job.model)
-    first_poll = timedelta(seconds=pacing.seconds_to_next_poll(0.0, seen))
     charge = None if submission.credits is None else credits_to_micros(submission.credits)
     bought = {
         "generation_id": submission.generation_id,
         "started_at": now,
         "expected_seconds": seen.typical_seconds,
-        "due_at": now + first_poll,
+        "due_at": now,
         "charged_micros": charge,
         "charge_basis": None if charge is None else "reported",
     }

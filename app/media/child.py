@@ -1,7 +1,8 @@
 """Runs one decoding task in a child process: no environment, hard limits, no files and no network but its input.
 
 Whatever decodes foreign bytes goes through here, so that a hostile file costs a child and never the service. The child
-is `python -I` with an empty environment; the rest of its cage is in `decoder.py`, which it runs first.
+is `python -I -S` with an empty environment: it sees the standard library and the roots it is told, nothing else. The
+rest of its cage is in `decoder.py`, which it runs first.
 """
 
 import asyncio
@@ -26,8 +27,7 @@ _STDERR_KEPT = 2000
 _REAP_SECONDS = 5.0
 _LENGTH_BYTES = 4
 _START = (
-    "import json, sys; order = json.loads(sys.argv[1]); "
-    "sys.path += [root for root in order['roots'] if root not in sys.path]; "
+    "import json, sys; order = json.loads(sys.argv[1]); sys.path += order['roots']; "
     "from app.media.decoder import main; main(order)"
 )
 
@@ -103,7 +103,7 @@ async def _open_source(path: Path) -> IO[bytes]:
 
 @cache
 def _import_roots() -> tuple[str, ...]:
-    """Return the folders that hold our packages: the child sees neither PYTHONPATH nor the working directory."""
+    """Return the folders that hold the packages this process uses, however it came by them."""
     roots = []
     for package in ("app", "PIL", "av"):
         spec = importlib.util.find_spec(package)
@@ -116,7 +116,7 @@ async def _run(order: Mapping[str, object], *, stdin: int | IO[bytes], data: byt
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-I", "-c", _START, json.dumps(order)),
+            *("-I", "-S", "-c", _START, json.dumps(order)),
             stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -37,7 +37,7 @@ class SandboxConfig:
     """Submit answers carry `x-aimlapi-credits-used` and `x-aimlapi-usd-spent`."""
     id_form: IdForm = "by-model"
     id_field: IdField = "by-model"
-    balance_usd: float = 10_000.0
+    balance_usd: float = 1_000_000.0
     """What the account holds when the data folder is new."""
     faults: Mapping[str, Odds] = field(default_factory=dict)
     seed: int | None = None

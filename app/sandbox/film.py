@@ -121,7 +121,7 @@ def _eased(at: float) -> float:
 def _prepared(reference: str, size: tuple[int, int], stills: Path) -> Planes:
     """Return a still as planes a little larger than the frame, in the colours of HD television."""
     roomy = (_even(size[0] * _SPARE), _even(size[1] * _SPARE))
-    rgb = _as_frame([fill(open_still(reference, stills), roomy)], "rgb24")
+    rgb = _as_frame([fill(open_still(reference, stills, side=max(roomy)), roomy)], "rgb24")
     frame = rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
     return Planes(*(_as_image(plane) for plane in frame.planes))
 

@@ -52,6 +52,7 @@ class Sandbox:
         self._ahead = self.store.recall("clock_ahead", 0.0)
         self.max_in_flight_seen = round(self.store.recall("max_in_flight_seen", 0))
         self._granted = self.store.recall("granted_credits", self.config.balance_usd * _CREDITS_PER_USD)
+        self.store.note("granted_credits", self._granted)
         self._committed = self.store.spent_credits(math.inf)
         self._dry_until = 0.0
         self.began = self.store.recall("began", self.now)

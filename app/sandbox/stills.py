@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from app.sandbox.intake import STILL
 
-_PAINTED_SIZE = (1280, 1280)
 _RIDGES = 5
 _WHITE = (255, 255, 255)
 _CROP_TOLERANCE = 1.9
@@ -37,10 +36,10 @@ _PALETTES = (
 )
 
 
-def open_still(reference: str, stills: Path) -> Image.Image:
-    """Return the image that `reference` names: a stored one, or a painting that is always the same for that text."""
+def open_still(reference: str, stills: Path, *, side: int) -> Image.Image:
+    """Return the image that `reference` names: a stored one, or a square painting, always the same for a text."""
     if not reference.startswith(STILL):
-        return paint(reference)
+        return paint(reference, side)
     with Image.open(stills / reference.removeprefix(STILL)) as image:
         return ImageOps.exif_transpose(image).convert("RGB")
 
@@ -71,22 +70,21 @@ def fill(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return ground
 
 
-def paint(text: str) -> Image.Image:
+def paint(text: str, side: int = 1280) -> Image.Image:
     """Paint a quiet landscape at dusk or dawn: sky, sun and ridges in colours that follow from the text."""
     digest = hashlib.sha256(text.encode()).digest()
     rng = random.Random(digest)  # noqa: S311
     palette = _PALETTES[digest[0] % len(_PALETTES)]
-    width, height = _PAINTED_SIZE
-    canvas = _vertical((*palette.sky, palette.sky[2])).resize(_PAINTED_SIZE, Image.Resampling.BICUBIC)
-    sun_at = round(width * rng.uniform(0.25, 0.75)), round(height * rng.uniform(0.34, 0.46))
+    canvas = _vertical((*palette.sky, palette.sky[2])).resize((side, side), Image.Resampling.BICUBIC)
+    sun_at = round(side * rng.uniform(0.25, 0.75)), round(side * rng.uniform(0.34, 0.46))
     sun = _between(palette.sky[2], _WHITE, 0.65)
-    canvas = _with_sun(canvas, sun_at, radius=round(width * rng.uniform(0.04, 0.065)), colour=sun)
+    canvas = _with_sun(canvas, sun_at, radius=round(side * rng.uniform(0.04, 0.065)), colour=sun)
     for ridge in range(_RIDGES):
         depth = (ridge + 1) / _RIDGES
-        outline = _ridge(rng, level=height * (0.46 + 0.34 * depth**1.2), swing=height * 0.07, width=width)
+        outline = _ridge(rng, level=side * (0.46 + 0.34 * depth**1.2), swing=side * 0.07, width=side)
         colour = _between(palette.far, palette.near, ridge / (_RIDGES - 1))
-        ImageDraw.Draw(canvas).polygon([*outline, (width, height), (0, height)], fill=colour)
-    return canvas.filter(ImageFilter.GaussianBlur(1.2))
+        ImageDraw.Draw(canvas).polygon([*outline, (side, side), (0, side)], fill=colour)
+    return canvas.filter(ImageFilter.GaussianBlur(side / 1000))
 
 
 def _with_sun(canvas: Image.Image, at: tuple[int, int], *, radius: int, colour: Colour) -> Image.Image:

@@ -21,12 +21,11 @@ _PHASES = (_SENDING, "receive_response_headers.started", "receive_response_body.
 
 @dataclass(slots=True)
 class Exchange:
-    """The record of one request. `status` is None when no answer began; `complete` when the whole body was read."""
+    """The record of one request. `status` is None when no answer began; `body` is as much as arrived of it."""
 
     status: int | None = None
     headers: httpx2.Headers = field(default_factory=httpx2.Headers, repr=False)
     body: bytearray = field(default_factory=bytearray, repr=False)
-    complete: bool = False
     trouble: str = ""
     _reported: bool = False
     _sending: bool = False
@@ -40,14 +39,10 @@ class Exchange:
         """
         return self._sending or self.status is not None or not self._reported
 
-    @property
-    def answered(self) -> bool:
-        return self.complete and self.status is not None and 200 <= self.status < 300
-
     def document(self) -> Any:
-        """Return the body as JSON; None where it is not JSON, or is cut off."""
+        """Return the body as JSON; None where it is not JSON, as when it is cut off."""
         try:
-            return json.loads(bytes(self.body)) if self.complete else None
+            return json.loads(bytes(self.body))
         except (ValueError, RecursionError):
             return None
 
@@ -109,7 +104,6 @@ async def _converse(client: httpx2.AsyncClient, request: httpx2.Request, *, seen
                     del seen.body[cap:]
                     seen.trouble = f"the answer is longer than {cap} bytes"
                     return
-        seen.complete = True
     finally:
         await response.aclose()
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain.money import PriceRule, rule_from_json
-from app.domain.text import storable
 from app.upstream.wire import Malformed, usable_id
 
 _LONGEST_ETAG = 512
@@ -71,5 +70,5 @@ def _aliases(row: dict[str, Any]) -> Iterator[str]:
 
 def _usable_etag(etag: str | None) -> str | None:
     """Keep an ETag only if it can be stored and sent back as it is."""
-    usable = etag and etag.isascii() and etag.isprintable() and storable(etag) and len(etag) <= _LONGEST_ETAG
+    usable = etag and etag.isascii() and etag.isprintable() and len(etag) <= _LONGEST_ETAG
     return etag if usable else None

@@ -146,7 +146,8 @@ def usable_id(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     text = str(value)
-    return text if text.strip() and len(text) <= LONGEST_ID and text.isprintable() and storable(text) else None
+    # What is printable is also storable: no NUL, no lone surrogate.
+    return text if text.strip() and len(text) <= LONGEST_ID and text.isprintable() else None
 
 
 def salvage(body: bytes | bytearray, headers: httpx2.Headers) -> str | None:

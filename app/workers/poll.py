@@ -59,7 +59,10 @@ class Poller:
         await self._crew.drain()
 
     def _claim(self, conn: Connection) -> list[tuple[Job, bool]]:
-        """Return the jobs that are due, and whether each is past its horizon."""
+        """Book the next poll of all that are due; return those to ask after, and whether each is past its horizon.
+
+        A generation that has just begun is only booked: its first poll comes when it may be done.
+        """
         now = self._db.now(conn)
         due = claims.due_polls(conn, now=now, limit=BATCH)
         if not due:
@@ -73,7 +76,8 @@ class Poller:
             pause = seconds_to_next_poll(waited, learned.get(job.model, nothing), fixed=self._fixed)
             next_polls[job.id] = now + timedelta(seconds=pause)
         claims.book_polls(conn, next_polls)
-        return [(job, elapsed[job.id] > self._horizon) for job in due]
+        begun = {job.id for job in due if job.due_at == job.started_at}
+        return [(job, elapsed[job.id] > self._horizon) for job in due if job.id not in begun]
 
     async def _poll(self, job: Job, *, late: bool) -> None:
         try:

@@ -20,7 +20,16 @@ async def test_restart__remembers_everything(open_box: OpenBox) -> None:
     assert (await again.poll(generation_id)).status_code == 200
     assert (await again.http.get(done["video"]["url"])).status_code == 200
     assert (await again.http.get("/v2/logs?period=1h")).json()["data"][0]["client_request_id"] == "r1"
-    assert (await again.http.get("/v2/billing")).json()["current_balance"] == 10_000 - 2.5
+    assert (await again.http.get("/v2/billing")).json()["current_balance"] == 1_000_000 - 2.5
+
+
+async def test_restart__remembers_what_the_account_has_promised(open_box: OpenBox) -> None:
+    box = open_box(balance_usd=5.0)
+    await box.bought()
+    box.sandbox.close()
+    again = open_box(balance_usd=1000.0)
+    await again.bought()
+    assert (await again.submit()).status_code == 403
 
 
 async def test_reset__forgets_all_but_still_sells(open_box: OpenBox) -> None:
@@ -84,7 +93,7 @@ async def test_stats__sum_up(open_box: OpenBox) -> None:
     stats = (await box.http.get("/_sandbox/stats")).json()
     assert stats["generations"] == {"in_flight": 1, "completed": 1, "error": 1}
     assert (stats["requests"], stats["faults_struck"]) == ({"submit": 3, "poll": 1}, {"fail": 1})
-    assert (stats["spent_usd"], stats["balance_usd"]) == (2.5, 9997.5)
+    assert (stats["spent_usd"], stats["balance_usd"]) == (2.5, 999_997.5)
 
 
 async def test_submit__carries_three_hundred_a_second(open_box: OpenBox) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import socket
+import ssl
 import struct
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+import httpcore2
 import httpx2
 import pytest
 import structlog
@@ -91,15 +93,23 @@ async def server() -> AsyncIterator[RawServer]:
     await server.stop()
 
 
+@pytest.fixture(scope="session")
+def certificates() -> ssl.SSLContext:
+    return httpcore2.default_ssl_context()
+
+
+@pytest.fixture(autouse=True)
+def certificates_loaded_once(certificates: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading them takes longer than most tests, and each client would do it twice."""
+    monkeypatch.setattr(httpcore2, "default_ssl_context", lambda **options: certificates)
+
+
 @pytest.fixture
 async def connect() -> AsyncIterator[Callable[..., UpstreamClient]]:
     """Make clients that are closed after the test."""
     clients: list[UpstreamClient] = []
 
     def make(url: str = "http://upstream.test", **options: Any) -> UpstreamClient:
-        # Loading certificates takes long; most tests need just one of the two transports.
-        if "fetch_timeout_seconds" not in options:
-            options.setdefault("transport", httpx2.MockTransport(_unexpected))
         clients.append(UpstreamClient(url, api_key=SecretStr(KEY), **options))
         return clients[-1]
 
@@ -129,10 +139,6 @@ def logs(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
     assert KEY not in caplog.text
 
 
-def _unexpected(request: httpx2.Request) -> httpx2.Response:
-    raise AssertionError(f"nothing should ask for {request.url}")
-
-
 async def failure(call: Awaitable[Any]) -> UpstreamFailure:
     """Return how `call` fails, having seen that the failure does not show the key."""
     with pytest.raises(UpstreamFailure) as caught:
@@ -154,3 +160,8 @@ def answer(body: bytes, *, status: int = 200, headers: str = "", length: int | N
     """Write an HTTP answer."""
     size = len(body) if length is None else length
     return f"HTTP/1.1 {status} Said\r\nContent-Length: {size}\r\n{headers}\r\n".encode() + body
+
+
+def always(status: int, **content: Any) -> Handler:
+    """Answer every request the same."""
+    return lambda request: httpx2.Response(status, **content)

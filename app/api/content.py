@@ -1,0 +1,188 @@
+"""A job's video and poster, as bytes: ranges, tags, and a way in for browsers, which cannot send a key."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import structlog
+from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy import Connection
+from starlette.responses import Response, StreamingResponse
+
+from app.api import describing, ranges, showing
+from app.api.callers import Caller
+from app.api.deps import Given, House, HouseDep, identify, refuse_foreign_parameters, unauthenticated
+from app.db import jobs
+from app.domain.errors import Conflict, NotFound
+from app.domain.job import Job
+from app.domain.secrets import Scope
+from app.domain.states import ENDED_FOR_CALLERS, JobState
+from app.media.store import ObjectMissing
+
+log = structlog.get_logger(__name__)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+Variant = Literal["video", "poster"]
+ASK_AGAIN_SECONDS = 5
+KEPT_BY_BROWSERS_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a signed URL says of itself."""
+
+    expires: int
+    key_id: str
+    signature: str
+
+
+def _signature(
+    expires: Annotated[str | None, Query(max_length=20)] = None,
+    key_id: Annotated[str | None, Query(max_length=100)] = None,
+    signature: Annotated[str | None, Query(max_length=128)] = None,
+) -> Signature | None:
+    if expires is None and key_id is None and signature is None:
+        return None
+    number = int(expires) if expires and expires.isascii() and expires.isdecimal() else 0
+    return Signature(number, key_id or "", signature or "")
+
+
+async def _visitor(
+    *,
+    job_id: str,
+    request: Request,
+    house: HouseDep,
+    given: Given,
+    signed: Annotated[Signature | None, Depends(_signature)],
+    variant: Variant = "video",
+) -> Caller:
+    """Let in by a signed URL, whose key must still work, or by key."""
+    if signed is None:
+        caller = await identify(house, given, scope=Scope.JOBS_READ)
+        refuse_foreign_parameters(request)
+        return caller
+    refuse_foreign_parameters(request)
+    now = await house.db.read(house.db.now)
+    genuine = house.signer.holds(
+        job_id=job_id,
+        use=variant,
+        key_id=signed.key_id,
+        expires=signed.expires,
+        signature=signed.signature,
+        now=now,
+    )
+    signer = await house.keys.by_id(house.db, signed.key_id) if genuine else None
+    if signer is None:
+        raise unauthenticated("This URL has expired or was changed. GET the job for a fresh one.", code="invalid_url")
+    return signer
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One stored object of a job and how it is served."""
+
+    key: str
+    tag: str
+    content_type: str
+    file_name: str
+
+
+_ROUTE: dict[str, Any] = {
+    "responses": describing.answers(400, 401, 403, 404, 409, 416, 503) | describing.CONTENT,
+    "openapi_extra": describing.SIGNED_OR_KEY,
+    "response_class": Response,
+}
+
+
+@router.head("/{job_id}/content", summary="Look at the video's headers", operation_id="head_content", **_ROUTE)
+@router.get("/{job_id}/content", summary="Download the video or its poster", operation_id="read_content", **_ROUTE)
+async def read_content(
+    *,
+    job_id: str,
+    request: Request,
+    caller: Annotated[Caller, Depends(_visitor)],
+    house: HouseDep,
+    variant: Variant = "video",
+    download: Annotated[bool, Query(description="Ask the browser to save the file.")] = False,
+) -> Response:
+    """The bytes, whole or a single range of them. Opened by key, or by the signed URL that the job shows."""
+
+    def find(conn: Connection) -> Stored:
+        job = jobs.get(conn, job_id, owner=caller.owner)
+        expires_at = house.viewer(caller).expires_at(job)
+        if expires_at is not None and house.db.now(conn) >= expires_at:
+            raise NotFound("The video has expired and is no longer kept.", code="expired")
+        return _stored(job, variant)
+
+    stored = await house.db.read(find)
+    size = await house.store.size(stored.key)
+    if size is None:
+        log.error("object_missing", key=stored.key, job_id=job_id)
+        raise _missing()
+    headers = _headers(stored, download=download)
+    if showing.unchanged(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":
+        return Response(headers=headers | {"Content-Length": str(size)}, media_type=stored.content_type)
+    return await _streamed(stored, headers=headers, size=size, wanted=_range(request, headers["ETag"]), house=house)
+
+
+def _stored(job: Job, variant: Variant) -> Stored:
+    """Return what is served; raise Conflict while it is not ready and NotFound if there is none."""
+    if job.state is not JobState.SUCCEEDED or job.video is None:
+        if job.state in ENDED_FOR_CALLERS:
+            raise NotFound(f"The job has {job.state}: there is no video.", code="no_video")
+        raise Conflict(
+            "The video is not ready. Wait with GET /v1/jobs/{id}?wait=60.",
+            code="video_not_ready",
+            retry_after=ASK_AGAIN_SECONDS,
+        )
+    video = job.video
+    if variant == "video":
+        return Stored(video["key"], video["sha256"], video["content_type"], f"{job.id}.mp4")
+    if not video.get("poster_key"):
+        raise NotFound("This video has no poster.", code="no_poster")
+    return Stored(video["poster_key"], f"{video['sha256']}-poster", "image/jpeg", f"{job.id}.jpg")
+
+
+def _missing() -> NotFound:
+    return NotFound("The video is no longer stored.", code="content_missing")
+
+
+def _headers(stored: Stored, *, download: bool) -> dict[str, str]:
+    disposition = "attachment" if download else "inline"
+    return {
+        "ETag": f'"{stored.tag}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": f"private, max-age={KEPT_BY_BROWSERS_SECONDS}",
+        "Content-Disposition": f'{disposition}; filename="{stored.file_name}"',
+    }
+
+
+def _range(request: Request, tag: str) -> str | None:
+    """Return the Range to honour: none if If-Range names another version (a date never matches: we send none)."""
+    condition = request.headers.get("if-range")
+    return request.headers.get("range") if condition in (None, tag) else None
+
+
+async def _streamed(
+    stored: Stored, *, headers: dict[str, str], size: int, wanted: str | None, house: House
+) -> Response:
+    span = ranges.requested(wanted, size=size)
+    start, end = (span.start, span.end) if span else (0, size)
+    headers = headers | {"Content-Length": str(end - start)}
+    if span is not None:
+        headers["Content-Range"] = span.content_range(size)
+    chunks = house.store.stream(stored.key, start=start, end=end)
+    try:
+        # Before the status is sent, so that a missing object is a 404 and a storage that is away a 503.
+        first = await anext(chunks, b"")
+    except ObjectMissing:
+        raise _missing() from None
+    body = _with_first(first, chunks)
+    return StreamingResponse(body, status_code=206 if span else 200, headers=headers, media_type=stored.content_type)
+
+
+async def _with_first(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in chunks:
+        yield chunk

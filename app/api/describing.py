@@ -1,0 +1,86 @@
+"""What the OpenAPI document says beyond the signatures: every refusal, the bodies with examples, headers."""
+
+from typing import Any
+
+from app.api.schemas import ErrorBody, RetryRequest
+from app.domain.views import JobView
+
+Described = dict[int | str, dict[str, Any]]
+
+_REFUSALS = {
+    400: "Something in the request is wrong; `param` names the field.",
+    401: "The key, or the signed URL, does not work.",
+    403: "The key lacks a scope, or the project is archived.",
+    404: "There is no such thing here; also the answer for another project's.",
+    409: "The job's state does not allow it.",
+    413: "The body is too large.",
+    415: "The body has a type that is not taken here.",
+    416: "The range lies outside of the object.",
+    503: "The database or the storage is away; try again after `Retry-After` seconds.",
+}
+
+
+def answers(*statuses: int) -> Described:
+    """Declare refusals, each with the one envelope."""
+    return {status: {"model": ErrorBody, "description": _REFUSALS[status]} for status in statuses}
+
+
+LIVE_RETRY: Described = {200: {"model": JobView, "description": "The retry that is under way, or succeeded."}}
+CANCEL_NOTED: Described = {202: {"model": JobView, "description": "It is being submitted; the wish is noted."}}
+NOT_MODIFIED: Described = {304: {"description": "Nothing new since the view that `If-None-Match` names."}}
+_BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("video/mp4", "image/jpeg")}
+CONTENT: Described = {
+    200: {"description": "All of it.", "content": _BYTES},
+    206: {"description": "The range asked for.", "content": _BYTES},
+    304: {"description": "The caller has it already."},
+}
+
+EXAMPLE: dict[str, Any] = {
+    "model": "veo2/image-to-video",
+    "input": {
+        "prompt": "Mona Lisa puts on glasses with her hands.",
+        "image_url": "https://example.com/mona-lisa.jpg",
+        "duration": 5,
+    },
+    "metadata": {"order": "A-17"},
+    "max_cost_usd": 3.5,
+}
+JOB_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/JobRequest"}, "example": EXAMPLE},
+            "multipart/form-data": {"schema": {"$ref": "#/components/schemas/JobForm"}},
+        },
+    }
+}
+RETRY_BODY: dict[str, Any] = {
+    "requestBody": {
+        "content": {
+            "application/json": {"schema": RetryRequest.model_json_schema(), "example": {"accept_new_charge": True}}
+        }
+    }
+}
+METADATA_FILTER: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "metadata",
+            "in": "query",
+            "style": "deepObject",
+            "explode": True,
+            "description": "`metadata[key]=value`: only jobs with all of these.",
+            "schema": {
+                "type": "object",
+                "maxProperties": 16,
+                "propertyNames": {"pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+                "additionalProperties": {"type": "string", "maxLength": 512},
+            },
+        }
+    ]
+}
+IF_NONE_MATCH: dict[str, Any] = {
+    "parameters": [
+        {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}, "description": "The `ETag` you have."},
+    ]
+}
+SIGNED_OR_KEY: dict[str, Any] = {"security": [{"key": []}, {}]}

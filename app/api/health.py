@@ -1,0 +1,92 @@
+"""Is the process alive, and can it serve? Open to everybody, so no secrets, and cached against hammering."""
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+from fastapi import APIRouter
+from pydantic import BaseModel
+from sqlalchemy import Connection
+from starlette.responses import JSONResponse, Response
+
+from app.api.deps import House, HouseDep
+from app.db import deployment, gate, schema
+from app.domain.errors import StorageFailed, Unavailable
+
+log = structlog.get_logger(__name__)
+router = APIRouter(tags=["health"])
+SILENCE = timedelta(seconds=60)
+PATIENCE_SECONDS = 5.0
+
+
+class Health(BaseModel):
+    """The process lives."""
+
+    status: str
+    mode: str
+
+
+class Readiness(BaseModel):
+    """`ready`; `degraded`, which still serves; or `unavailable`. `reasons` says why."""
+
+    status: str
+    reasons: list[str]
+
+
+@router.head("/healthz", operation_id="head_health", include_in_schema=False)
+@router.get("/healthz", summary="Is the process alive?", response_model=Health)
+async def healthz(house: HouseDep) -> Response:
+    """Answers as long as the process lives, whatever else is broken."""
+    return JSONResponse({"status": "ok", "mode": house.mode}, headers={"Cache-Control": "no-store"})
+
+
+@router.head("/readyz", operation_id="head_readiness", include_in_schema=False)
+@router.get("/readyz", summary="Can it serve?", response_model=Readiness, responses={503: {"model": Readiness}})
+async def readyz(house: HouseDep) -> Response:
+    """503 only for the database, the storage or a schema older than this build; anything else degrades."""
+    status, reasons = await house.readiness.get(lambda: _examined(house))
+    return JSONResponse(
+        {"status": status, "reasons": reasons},
+        status_code=503 if status == "unavailable" else 200,
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def _examined(house: House) -> tuple[str, list[str]]:
+    (blocking, degrading), storage = await asyncio.gather(_database(house), _storage(house))
+    if blocking or storage:
+        return "unavailable", [*blocking, *storage]
+    return ("degraded" if degrading else "ready"), degrading
+
+
+async def _database(house: House) -> tuple[list[str], list[str]]:
+    """Return what keeps us from serving, and what only degrades."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            if not await house.db.read(schema.is_ready):
+                return ["schema_outdated"], []
+            return [], await house.db.read(lambda conn: _degrading(conn, house))
+    except (Unavailable, TimeoutError) as error:
+        log.error("database_unavailable", reason=str(error))
+        return ["database_unavailable"], []
+
+
+def _degrading(conn: Connection, house: House) -> list[str]:
+    reasons = []
+    held = gate.read(conn)
+    if held.held_until is not None:
+        reasons.append(f"submissions_held: {held.hold_reason}")
+    beat_at = deployment.last_beat(conn)
+    if beat_at is None or house.db.now(conn) - beat_at > SILENCE:
+        reasons.append("no_worker")
+    return reasons
+
+
+async def _storage(house: House) -> list[str]:
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await house.store.check()
+    except (StorageFailed, TimeoutError) as error:
+        log.error("storage_unavailable", reason=str(error))
+        return ["storage_unavailable"]
+    return []

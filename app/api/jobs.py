@@ -1,0 +1,173 @@
+"""Jobs after they were made: read, list, cancel, delete, and their timelines."""
+
+from functools import partial
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from app.api import describing, listing, showing, uploads, waiting
+from app.api.callers import Caller
+from app.api.deps import House, HouseDep, Reader, Writer
+from app.api.schemas import EventList, JobList
+from app.db import endings, events, jobs
+from app.domain.errors import InvalidRequest
+from app.domain.job import Job
+from app.domain.states import JobState
+from app.domain.views import JobView, render_event
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.get(
+    "",
+    summary="List jobs",
+    response_model=JobList,
+    responses=describing.answers(400, 401, 403, 503),
+    openapi_extra=describing.METADATA_FILTER,
+)
+async def list_jobs(
+    *,
+    request: Request,
+    caller: Reader,
+    house: HouseDep,
+    status: listing.Status = None,
+    state: listing.State = None,
+    model: listing.ModelName = None,
+    created_after: listing.Moment = None,
+    created_before: listing.Moment = None,
+    limit: listing.Limit = 20,
+    after: listing.After = None,
+    order: Literal["asc", "desc"] = "desc",
+) -> Response:
+    """The project's jobs, newest first. Pages stay right while jobs are added."""
+    narrowed = listing.filter_of(
+        request, status=status, state=state, model=model, created_after=created_after, created_before=created_before
+    )
+    page = partial(jobs.page, owner=caller.owner, filter=narrowed, limit=limit, after=after, order=order)
+    listed = await house.db.read(lambda conn: _page(conn, page(conn), house=house, caller=caller))
+    return Response(listed, media_type="application/json", headers={"Cache-Control": "private, no-cache"})
+
+
+def _page(conn: Connection, page: jobs.Page, *, house: House, caller: Caller) -> str:
+    """Render a page, here in the reading thread: a hundred views would hold up the loop."""
+    data = showing.show_all(conn, page.jobs, house=house, caller=caller)
+    first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
+    return JobList(data=data, first_id=first_id, last_id=last_id, has_more=page.has_more).model_dump_json()
+
+
+@router.get(
+    "/{job_id}",
+    summary="Read a job",
+    response_model=JobView,
+    responses=describing.answers(400, 401, 403, 404, 503) | describing.NOT_MODIFIED,
+    openapi_extra=describing.IF_NONE_MATCH,
+)
+async def read_job(
+    job_id: str,
+    request: Request,
+    caller: Reader,
+    house: HouseDep,
+    wait: Annotated[int | None, Query(ge=0, le=waiting.LONGEST_WAIT_SECONDS)] = None,
+) -> Response:
+    """The job as it stands. `wait=N` answers when it is finished or N seconds are over.
+
+    With `If-None-Match` as well it answers when the job's state changes, with 304 if it did not within N seconds.
+    """
+    known = request.headers.get("if-none-match")
+    preferred = waiting.preferred_seconds(request) if wait is None else 0
+    seconds = wait or preferred
+    done = waiting.ended if known is None else partial(_has_news, known=known)
+    job, view = await waiting.until(done, job_id=job_id, house=house, caller=caller, seconds=seconds)
+    response = showing.answer(view, job, headers=waiting.applied(preferred))
+    nothing_new = bool(seconds and known) and not _has_news(job, known=known)
+    if nothing_new or showing.unchanged(known, response.headers["etag"]):
+        return showing.not_modified(response)
+    return response
+
+
+def _has_news(job: Job, *, known: str | None) -> bool:
+    """Tell whether one who waits is to be answered. A finished job always is: nothing more will come."""
+    return waiting.ended(job) or not showing.same_state(known, job)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    summary="Cancel a job",
+    response_model=JobView,
+    responses=describing.answers(400, 401, 403, 404, 409, 503) | describing.CANCEL_NOTED,
+)
+async def cancel_job(job_id: str, caller: Writer, house: HouseDep) -> Response:
+    """Cancel a job: 200 if it is canceled now (or was), 202 while it is being submitted, 409 if it is too late.
+
+    What was bought already is charged: the provider offers no cancelation.
+    """
+
+    def cancel(conn: Connection) -> tuple[Job, JobView]:
+        job = jobs.cancel(conn, job_id, owner=caller.owner, now=house.db.now(conn))
+        return job, showing.show(conn, job, house=house, caller=caller)
+
+    job, view = await house.db.write(cancel)
+    return showing.answer(view, job, status=202 if job.state is JobState.SUBMITTING else 200)
+
+
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    summary="Delete a finished job",
+    responses=describing.answers(400, 401, 403, 404, 409, 503),
+)
+async def delete_job(job_id: str, caller: Writer, house: HouseDep) -> Response:
+    """Forget a finished job's video, input and metadata for good. What it cost stays in the books."""
+
+    def content(conn: Connection) -> list[str]:
+        return endings.content_of(conn, jobs.get(conn, job_id, owner=caller.owner))
+
+    def scrub(conn: Connection) -> list[str]:
+        job = jobs.get(conn, job_id, owner=caller.owner, lock=True)
+        return endings.scrub(conn, job, now=house.db.now(conn))
+
+    # The bytes go first: with the storage away the job stays, and can be deleted again.
+    keys = await house.db.read(content)
+    for key in keys:
+        await house.store.delete(key)
+    released = await house.db.write(scrub)
+    await uploads.discard([key for key in released if key not in keys], store=house.store)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="A job's timeline",
+    response_model=EventList,
+    responses=describing.answers(400, 401, 403, 404, 503),
+)
+async def list_events(
+    job_id: str,
+    caller: Reader,
+    house: HouseDep,
+    after: Annotated[str | None, Query(max_length=100, description="The number or the id of an event.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 100,
+) -> Response:
+    """What happened to the job, in order."""
+
+    def timeline(conn: Connection) -> EventList:
+        job = jobs.get(conn, job_id, owner=caller.owner)
+        found = events.of_job(conn, job.id, after=_event_number(conn, job, after), limit=limit + 1)
+        return EventList(data=[render_event(event) for event in found[:limit]], has_more=len(found) > limit)
+
+    listed = await house.db.read(timeline)
+    headers = {"Cache-Control": "private, no-cache"}
+    return Response(listed.model_dump_json(), media_type="application/json", headers=headers)
+
+
+def _event_number(conn: Connection, job: Job, after: str | None) -> int:
+    if after is None:
+        return 0
+    if after.isascii() and after.isdecimal() and len(after) <= 9:
+        return int(after)
+    number = events.number_of(conn, job.id, after)
+    if number is None:
+        raise InvalidRequest("'after' is no event of this job.", code="invalid_cursor", param="after")
+    return number

@@ -1,0 +1,42 @@
+"""Puts the front door together: routers, error answers, middleware, the OpenAPI document."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.api import content, creating, document, errors, health, jobs, models
+from app.api.deps import House
+from app.api.middleware import FrontDoor
+
+DESCRIPTION = (
+    "A self-hosted relay in front of a paid video-generation API: it keeps the key, the jobs and the videos. "
+    "Send `Authorization: Bearer rly_...` on everything but health checks and signed URLs."
+)
+
+
+def build(house: House, *, lifespan: Any = None) -> FastAPI:
+    """Return the application that serves `house`."""
+    app = FastAPI(
+        title="Reelay",
+        version=version("reelay"),
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.house = house
+    app.add_middleware(FrontDoor)
+    errors.install(app)
+    for router in (health.router, models.router, creating.router, jobs.router, content.router):
+        app.include_router(router)
+    written: list[dict[str, Any]] = []
+
+    def openapi() -> dict[str, Any]:
+        if not written:
+            written.append(document.write(app, catalogue=house.catalogue))
+        return written[0]
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend it
+    return app

@@ -1,0 +1,106 @@
+"""Admission, leases and what is due."""
+
+from app.db import access, claims, gate, jobs
+from app.db.claims import Lease
+from app.db.engine import Connection
+from app.db.tables import projects
+from app.domain.job import Priority
+from app.domain.states import JobState
+from tests.db.conftest import T0, MakeJob, admit, generating, later
+
+
+def test_admit__takes_what_there_is_room_for(conn: Connection, make_job: MakeJob) -> None:
+    made = [make_job().id for _ in range(5)]
+    first = admit(conn, most=3)
+    assert [job.id for job, _ in first] == made[:3]
+    assert {(job.state, job.attempts, job.lease_token) for job, _ in first} == {(JobState.SUBMITTING, 1, "t1")}
+    assert admit(conn, most=3) == []
+    assert [job.id for job, _ in admit(conn, most=4)] == made[3:4]
+
+
+def test_admit__writes_the_submission_before_anything_is_sent(conn: Connection, make_job: MakeJob) -> None:
+    job = make_job()
+    [(_, submission)] = admit(conn)
+    assert (submission.state, submission.n) == ("prepared", 1)
+    assert submission.request_id == f"rly:d1:{job.id}:1"
+
+
+def test_admit__skips_what_is_not_due_or_too_late(conn: Connection, make_job: MakeJob) -> None:
+    make_job(due_at=later(1))
+    make_job(start_by=T0)
+    assert admit(conn) == []
+
+
+def test_admit__takes_turns_between_projects(conn: Connection, make_job: MakeJob) -> None:
+    crowd = [make_job().id for _ in range(6)]
+    other = access.create_project(conn, "other", now=T0).id
+    lone = [make_job(project_id=other).id for _ in range(2)]
+    taken = [job.id for job, _ in admit(conn, most=4)]
+    assert set(taken) == {*crowd[:2], *lone}
+
+
+def test_admit__rotates_so_that_nobody_is_always_second(conn: Connection, make_job: MakeJob) -> None:
+    other = access.create_project(conn, "other", now=T0).id
+    for _ in range(3):
+        make_job()
+        make_job(project_id=other)
+    owners = [admit(conn, now=later(n), most=n + 1)[0][0].project_id for n in range(4)]
+    assert owners[0] != owners[1]
+    assert owners == [owners[0], owners[1], owners[0], owners[1]]
+
+
+def test_admit__respects_the_projects_own_limit(conn: Connection, make_job: MakeJob, project_id: str) -> None:
+    conn.execute(projects.update().values(max_in_flight=2))
+    for _ in range(4):
+        make_job()
+    assert len(admit(conn)) == 2
+    assert admit(conn) == []
+
+
+def test_admit__priority_orders_within_the_project(conn: Connection, make_job: MakeJob) -> None:
+    low, normal, high = make_job(priority=Priority.LOW), make_job(), make_job(priority=Priority.HIGH)
+    assert [job.id for job, _ in admit(conn)] == [high.id, normal.id, low.id]
+
+
+def test_admit__a_hold_stops_all_and_then_lets_one_try(conn: Connection, make_job: MakeJob) -> None:
+    for _ in range(3):
+        make_job()
+    gate.hold(conn, until=later(30), reason="upstream_key_refused")
+    assert admit(conn, now=later(29)) == []
+    assert len(admit(conn, now=later(30))) == 1
+    assert admit(conn, now=later(31)) == []
+    gate.open_again(conn)
+    assert len(admit(conn, now=later(32))) == 2
+
+
+def test_due_polls__only_what_is_due_and_booked_away(conn: Connection, make_job: MakeJob) -> None:
+    make_job()
+    job = generating(conn)
+    assert claims.due_polls(conn, now=later(-1), limit=9) == []
+    due = claims.due_polls(conn, now=job.due_at, limit=9)
+    assert [found.id for found in due] == [job.id]
+    claims.book_polls(conn, {job.id: later(500)})
+    assert claims.due_polls(conn, now=later(499), limit=9) == []
+    assert len(claims.due_polls(conn, now=later(500), limit=9)) == 1
+
+
+def test_due_saves__one_lease_at_a_time_and_taken_over_when_it_expires(conn: Connection, make_job: MakeJob) -> None:
+    make_job()
+    jobs.advance(conn, generating(conn), to=JobState.SAVING, now=T0)
+    [mine] = claims.due_saves(conn, now=T0, lease=Lease("a", later(60)), limit=9)
+    assert claims.due_saves(conn, now=later(59), lease=Lease("b", later(119)), limit=9) == []
+    [theirs] = claims.due_saves(conn, now=later(60), lease=Lease("b", later(120)), limit=9)
+    assert (mine.saves, theirs.saves) == (1, 2)
+    assert not claims.renew(conn, mine.id, token="a", expires_at=later(999))
+    assert claims.renew(conn, mine.id, token="b", expires_at=later(999))
+    assert jobs.advance(conn, mine, to=JobState.FAILED, now=T0, error_code="x") is None
+
+
+def test_put_off__gives_a_save_back_for_later(conn: Connection, make_job: MakeJob) -> None:
+    make_job()
+    jobs.advance(conn, generating(conn), to=JobState.SAVING, now=T0)
+    [job] = claims.due_saves(conn, now=T0, lease=Lease("a", later(60)), limit=9)
+    assert claims.put_off(conn, job, due_at=later(10), reason="storage_unavailable")
+    assert not claims.put_off(conn, job, due_at=later(10), reason="storage_unavailable")
+    assert claims.due_saves(conn, now=later(9), lease=Lease("b", later(70)), limit=9) == []
+    assert len(claims.due_saves(conn, now=later(10), lease=Lease("b", later(70)), limit=9)) == 1
