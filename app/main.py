@@ -114,7 +114,12 @@ async def serve(settings: Settings, role: Role, *, listener: socket.socket, read
     """Serve until SIGTERM or SIGINT: first the connections end, then the workers, then the house closes."""
     async with opened(settings, role) as house:
         server = Server(Config(build(house), log_config=None, access_log=False, **SERVER_LIMITS), ready=ready)
-        with _told_by_signals(server.stop):
+
+        def stop() -> None:
+            house.close_door()
+            server.should_exit = True
+
+        with _told_by_signals(stop):
             await server.serve(sockets=[listener])
 
 
@@ -138,9 +143,6 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
-
-    def stop(self) -> None:
-        self.should_exit = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

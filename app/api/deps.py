@@ -50,6 +50,11 @@ class House:
     prices: Remembered[dict[str, Any]] = field(default_factory=lambda: Remembered(30.0))
     readiness: Remembered[tuple[str, list[str]]] = field(default_factory=lambda: Remembered(1.0))
 
+    def close_door(self) -> None:
+        """Answer whoever waits for a job: this process ends."""
+        self.closing.set()
+        self.db.signals.wake_all()
+
     def viewer(self, caller: Caller) -> Viewer:
         """Return for whom views are rendered: signed URLs name the caller's key and end with it."""
         return Viewer(self.public_url, self.signer, caller.key.id, self.retention)

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -124,7 +125,7 @@ def _is_number(text: str, kind: type[int] | type[float]) -> bool:
         number = kind(text)
     except ValueError:
         return False
-    return len(text) <= 32 and number == number and abs(number) != float("inf")
+    return len(text) <= 32 and math.isfinite(number)
 
 
 def _suggestion(name: str, known: dict[str, Any]) -> str:

@@ -10,6 +10,8 @@ from types import TracebackType
 from app.settings import SettingsError
 
 SANDBOX_KEY = "sandbox-key"
+SANDBOX_MEDIAN_SECONDS = 45.0
+"""How long its generations take at speed 1, as the real ones do."""
 ANNOUNCEMENT = "sandbox listening on "
 UPSTREAM_KEYS = ("REELAY_UPSTREAM_API_KEY", "AIML_API_KEY")
 

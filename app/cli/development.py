@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from app.db import access
+from app.catalogue import catalogue
+from app.db import access, durations
 from app.db.engine import Database
 from app.domain.errors import NotFound
 from app.domain.secrets import DEFAULT_SCOPES
@@ -16,6 +17,18 @@ KEY_NAME = "development key"
 def key_file(settings: Settings) -> Path:
     """Return where the key is kept for its developer; only the owner can read it."""
     return settings.data_dir / "development-key"
+
+
+def guess_durations(settings: Settings, *, median_seconds: float) -> None:
+    """Tell a fresh database how long the sandbox takes, so that the first job's progress is believable."""
+    db = Database(settings.sqlalchemy_url)
+    try:
+        with db.transaction() as conn:
+            for model in catalogue.load().models:
+                if durations.read(conn, model).seen == 0:
+                    durations.observe(conn, model, median_seconds)
+    finally:
+        db.close()
 
 
 def key_for(settings: Settings, *, allowed: bool) -> str | None:

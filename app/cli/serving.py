@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from app import telemetry
 from app.cli import development
-from app.cli.child_sandbox import SANDBOX_KEY, ChildSandbox
+from app.cli.child_sandbox import SANDBOX_KEY, SANDBOX_MEDIAN_SECONDS, ChildSandbox
 from app.db import schema
 from app.db.engine import Database
 from app.main import Role, serve, work
@@ -59,6 +59,8 @@ def serve_command(
             # What was loaded at the start stays: keep the collector from walking it again and again.
             gc.freeze()
             development_key = development.key_for(settings, allowed=sandbox and _is_loopback(host))
+            if sandbox:
+                development.guess_durations(settings, median_seconds=SANDBOX_MEDIAN_SECONDS / sandbox_speed)
             _say(f"Reelay listens on {base}" + (" (sandbox: simulated videos, no money)" if sandbox else ""))
             if development_key is not None:
                 _say(f"Development key: {development_key}")

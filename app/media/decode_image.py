@@ -8,7 +8,7 @@ import struct
 import zlib
 from typing import Any, BinaryIO
 
-from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import Image, ImageCms, JpegImagePlugin, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from app.media.decoder import Refused
 
@@ -19,6 +19,17 @@ Image.preinit()
 # The longest side that a JPEG may have when it is written.
 LONGEST_SIDE = 65_500
 JPEG_QUALITY = 95
+# The EXIF tag, and what makes each of its values upright (EXIF 2.32, 4.6.5).
+ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # What Pillow raises over broken bytes. A MemoryError is none of them: that is a limit, and the child dies of it.
 BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error, zlib.error)
 
@@ -89,10 +100,12 @@ def _sampling(image: Image.Image) -> int:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    # Not `ImageOps.exif_transpose`: it writes the other tags anew as well, and may fail over them.
     try:
-        return ImageOps.exif_transpose(image)
+        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
     except BROKEN:
         return image  # an unreadable EXIF block says nothing about the pixels
+    return image if turn is None else image.transpose(turn)
 
 
 def _plain(image: Image.Image) -> Image.Image:

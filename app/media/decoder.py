@@ -37,7 +37,7 @@ def main(order: Mapping[str, Any]) -> None:
 
 
 def _limit_use(*, cpu_seconds: int, memory_bytes: int) -> None:
-    # Python ignores SIGXCPU nowhere, but a parent may have: the default ends the process.
+    # An ignored signal stays ignored in a child; by default this one ends the process.
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))

@@ -85,6 +85,7 @@ class Poller:
         finally:
             self._asking.discard(job.id)
         if generation is not None and generation.status != "pending":
+            log.info("generation_ended", job_id=job.id, status=generation.status, error=generation.error_message)
             await self._db.write(lambda conn: self._settle(conn, job, generation))
         elif late:
             await self._db.write(lambda conn: outcomes.lost(conn, job, now=self._db.now(conn)))

@@ -101,7 +101,9 @@ class Saver:
             facts = await self._inspect(job, path)
             video = await self._keep(job, path, downloaded, facts)
         moved = await self._db.write(lambda conn: outcomes.saved(conn, job, video=video, now=self._db.now(conn)))
-        if moved is None:
+        if moved is not None:
+            log.info("video_saved", job_id=job.id, size_bytes=downloaded.size_bytes)
+        else:
             log.warning("save_overtaken", job_id=job.id)
             for key in filter(None, (video["key"], video["poster_key"])):
                 await self._store.delete(key)

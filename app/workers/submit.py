@@ -111,9 +111,11 @@ class Submitter:
 
     async def _post(self, job: Job, submission: Submission, body: dict[str, Any]) -> Submitted | UpstreamFailure:
         try:
-            return await self._upstream.submit(
+            answer = await self._upstream.submit(
                 path=job.upstream_path, model=job.model, input=body, request_id=submission.request_id
             )
+            log.info("generation_bought", job_id=job.id, model=job.model, generation_id=answer.generation_id)
+            return answer
         except UpstreamFailure as failure:
             log.warning("submission_failed", job_id=job.id, kind=type(failure).__name__, error=failure.message)
             return failure

@@ -61,13 +61,17 @@ class _Creator(threading.Thread):
         self.ids: set[str] = set()
 
     def run(self) -> None:
-        while len(self.ids) < JOBS:
-            body = {"model": "veo2", "input": {"prompt": f"Clip {len(self.ids)}"}}
-            try:
-                answer = self._client.post("/v1/jobs", json=body)
-            except httpx2.TransportError:
-                time.sleep(0.05)
-                continue
-            assert answer.status_code == 201, answer.text
-            self.ids.add(answer.json()["id"])
-            time.sleep(0.1)
+        with self._client:
+            while len(self.ids) < JOBS:
+                self._create()
+
+    def _create(self) -> None:
+        body = {"model": "veo2", "input": {"prompt": f"Clip {len(self.ids)}"}}
+        try:
+            answer = self._client.post("/v1/jobs", json=body)
+        except httpx2.TransportError:
+            time.sleep(0.05)
+            return
+        assert answer.status_code == 201, answer.text
+        self.ids.add(answer.json()["id"])
+        time.sleep(0.1)

@@ -217,7 +217,7 @@ class Unreliable(Database):
 
     async def write(self, work: Any) -> Any:
         if self.is_away:
-            raise Unavailable("away", code="database_unavailable", retry_after=5)
+            raise Unavailable("The database is away.", code="database_unavailable", retry_after=5)
         result = await super().write(work)
         self._wrote = True
         if self.loses_its_answers:

@@ -88,6 +88,9 @@ async def test_normalise__jpeg_keeps_its_detail() -> None:
     [
         ("JPEG", 2, (35, 10)),
         ("JPEG", 3, (35, 10)),
+        ("JPEG", 4, (5, 10)),
+        ("JPEG", 5, (10, 5)),
+        ("JPEG", 7, (10, 35)),
         ("JPEG", 6, (10, 5)),
         ("JPEG", 8, (10, 35)),
         ("PNG", 6, (10, 5)),
@@ -98,7 +101,7 @@ async def test_normalise__applies_the_orientation(kind: str, orientation: int, r
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     image = await checked(written(halves(), kind, exif=exif))
-    assert (image.width, image.height) == ((20, 40) if orientation in (6, 8) else (40, 20))
+    assert (image.width, image.height) == ((20, 40) if orientation >= 5 else (40, 20))
     red, _, blue, _ = pixel(image, *red_at)
     assert red > 180 and blue < 70
     assert ORIENTATION not in opened(image).getexif()
@@ -200,6 +203,9 @@ async def test_normalise__takes_the_photo_of_a_multi_picture_jpeg() -> None:
 async def test_normalise__ignores_broken_exif() -> None:
     data = written(halves(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\xff" * 40)
     assert (await checked(data)).width == 40
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Raw profile type exif", "\nexif\n8\nno hexadecimal digits")
+    assert (await checked(written(halves(), "PNG", pnginfo=texts))).width == 40
 
 
 @pytest.mark.parametrize(("max_side", "size"), [(20, (20, 10)), (40, (40, 20)), (4000, (40, 20)), (None, (40, 20))])

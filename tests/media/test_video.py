@@ -10,6 +10,8 @@ from PIL import Image, ImageStat
 from app.domain.errors import NotAVideo, StorageFailed
 from app.media import video
 from app.media.child import DecoderCrashed
+from app.media.decode_video import probe
+from app.media.decoder import Refused
 from app.media.video import VideoFacts, inspect
 
 from .conftest import Film
@@ -104,6 +106,11 @@ async def test_inspect__refuses_a_truncated_file(place: Path, mp4: bytes, kept: 
 
 async def test_inspect__refuses_a_file_without_its_last_byte(place: Path, mp4: bytes) -> None:
     assert "cut off" in await refusal_of(place, mp4[:-1])
+
+
+async def test_inspect__refuses_a_cut_last_box(place: Path, mp4: bytes) -> None:
+    assert (await inspected(place, mp4 + struct.pack(">I4s", 40, b"free") + bytes(32))).duration_seconds == 2.0
+    assert "cut off" in await refusal_of(place, mp4 + struct.pack(">I4s", 40, b"free") + bytes(31))
 
 
 async def test_inspect__refuses_a_missing_index(place: Path, film: Film) -> None:
@@ -235,6 +242,19 @@ async def test_inspect__a_hostile_size_does_not_reach_the_service(place: Path, m
     assert mp4.count(size) == 1
     facts = await inspected(place, mp4.replace(size, struct.pack(">HH", 65535, 65535)))
     assert (facts.width, facts.height) == (320, 240)
+
+
+def test_probe__forces_the_demuxer_and_its_protocol(mp4: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    def refuse(source: object, mode: str, **wishes: object) -> None:
+        asked.update(wishes)
+        raise av.error.InvalidDataError(1, "no")
+
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(Refused):
+        probe(io.BytesIO(mp4))
+    assert (asked["format"], asked["options"]) == ("mp4", {"protocol_whitelist": "file"})
 
 
 async def test_inspect__missing_file_is_a_storage_failure(tmp_path: Path) -> None:

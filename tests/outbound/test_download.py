@@ -11,7 +11,7 @@ import pytest
 from app.domain.errors import AddressRefused, DownloadFailed, StorageFailed
 from app.outbound import download as module
 from app.outbound import guard as guard_module
-from app.outbound.download import Downloaded, DownloadTooLarge, _redirected, download
+from app.outbound.download import Downloaded, DownloadTooLarge, _keep, _redirected, download
 from app.outbound.guard import Guard
 
 from .conftest import Listener, redirect, respond
@@ -115,6 +115,14 @@ async def test_download__other_answers_are_worth_another_try(
 async def test_download__a_short_body_is_a_failure(listener: Listener, path: Path, guard: Guard, sent: int) -> None:
     listener.answers = [respond(FILM[:sent], length=len(FILM))]
     assert not (await failure_of(listener, path, guard)).gone
+
+
+async def test_download__counts_for_itself(path: Path) -> None:
+    # The HTTP library notices a short body first; this is what stands behind it.
+    short = httpx2.Response(200, headers={"Content-Length": "5"}, stream=httpx2.ByteStream(b"film"))
+    with pytest.raises(DownloadFailed, match="after 4 of 5 bytes"):
+        await _keep(short, path, max_bytes=10)
+    assert not path.exists()
 
 
 async def test_download__a_cut_off_chunked_body_is_a_failure(listener: Listener, path: Path, guard: Guard) -> None:

@@ -363,6 +363,12 @@ async def test_client__refuses_an_internal_address(internal: Listener, monkeypat
                 await client.get(internal.url(host=host))
 
 
+async def test_client__refuses_what_only_the_url_tells(internal: Listener) -> None:
+    async with Guard([internal.trusted()]).client(timeout=TIMEOUT) as client:
+        with pytest.raises(AddressRefused):
+            await client.get(internal.url(host="user:password@127.0.0.1"))
+
+
 async def test_client__without_the_guard_the_listener_is_reached(listener: Listener) -> None:
     # The counterpart of the test above: what is refused there is reachable.
     async with httpx2.AsyncClient(trust_env=False) as client:
