@@ -34,11 +34,17 @@ def _schema_name(model: Model) -> str:
 
 
 def _input_schema(model: Model) -> dict[str, Any]:
-    described = {
-        name: schema | {"description": _MEDIA} if name in model.media_parameters else schema
-        for name, schema in model.properties.items()
-    }
+    described = {name: _parameter(name, model) for name in model.properties}
     return model.strict_schema | {"title": f"Input of {model.id}", "properties": described}
+
+
+def _parameter(name: str, model: Model) -> dict[str, Any]:
+    schema = model.properties[name]
+    if name in model.media_parameters:
+        return schema | {"description": _MEDIA}
+    if schema.get("type") == "string" and name in model.input_schema.get("required", ()):
+        return schema | {"pattern": r"\S"}
+    return schema
 
 
 def _job_request(catalogue: Catalogue) -> dict[str, Any]:
@@ -63,7 +69,7 @@ def _job_form(catalogue: Catalogue) -> dict[str, Any]:
     """The form of the default model; other models' parameters are further parts."""
     image = {"type": "string", "format": "binary"}
     control = JobRequest.model_json_schema()["properties"]
-    parameters = catalogue.get(DEFAULT_MODEL).properties
+    model = catalogue.get(DEFAULT_MODEL)
     return {
         "type": "object",
         "description": "Text parts are the control fields and the model's parameters, `metadata[key]` the metadata; "
@@ -71,6 +77,6 @@ def _job_form(catalogue: Catalogue) -> dict[str, Any]:
         "required": ["prompt", "image"],
         "properties": {name: schema for name, schema in control.items() if name not in ("input", "metadata")}
         | {"image": image, "tail_image": image}
-        | {name: schema for name, schema in parameters.items() if schema.get("format") != "uri"},
+        | {name: _parameter(name, model) for name in model.properties if name not in model.media_parameters},
         "example": {"prompt": "Mona Lisa puts on glasses with her hands.", "image": "(bytes of a JPEG)"},
     }

@@ -86,7 +86,7 @@ class Intake:
         inline = value in self.attached or value[:5].lower() == "data:"
         by_id = value.startswith("file_")
         if not inline and not by_id:
-            _require_link(value, param=param)
+            require_link(value, param=param)
             return value
         if kind != "image":
             raise InvalidRequest(
@@ -123,7 +123,7 @@ class Intake:
             raise InvalidRequest(message, code="image_not_decodable", param=param) from None
 
 
-def _require_link(value: str, *, param: str) -> None:
+def require_link(value: str, *, param: str) -> None:
     """Raise InvalidRequest unless `value` is a usable http(s) link. It is never fetched here: it goes upstream."""
     usable = len(value) <= LONGEST_LINK and not _UNSAFE.search(value)
     with suppress(ValueError):

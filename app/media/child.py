@@ -48,10 +48,11 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """What the child found, and at most one binary result."""
+    """What the child found, and at most one binary result; `trouble` if it died between the two."""
 
     facts: Mapping[str, object]
     blob: bytes
+    trouble: str | None = None
 
 
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -65,12 +66,14 @@ async def decode(
     refusal: type[MediaError],
     arguments: Mapping[str, object] | None = None,
     roots: Sequence[str] = (),
+    facts_suffice: bool = False,
 ) -> Decoded:
     """Run `task`, a "module:function" of ours, on `source` in a child process.
 
     The function gets the source as a binary file and `arguments` as keywords. Raises `refusal` with the child's
     sentence when it refuses the bytes, DecoderCrashed when the child fails, StorageFailed when `source` can't be read.
-    `roots` are further folders to import from.
+    `roots` are further folders to import from. With `facts_suffice` a child that died after its facts is no failure:
+    the answer then names the `trouble` and has no blob.
     """
     order = {
         "task": task,
@@ -81,14 +84,16 @@ async def decode(
     slots = _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(CONCURRENCY))
     async with slots:
         if isinstance(source, bytes):
-            answer = await _run(order, stdin=asyncio.subprocess.PIPE, data=source, limits=limits)
+            answer, trouble = await _run(order, stdin=asyncio.subprocess.PIPE, data=source, limits=limits)
         else:
             file = await _open_source(source)
             try:
-                answer = await _run(order, stdin=file, data=b"", limits=limits)
+                answer, trouble = await _run(order, stdin=file, data=b"", limits=limits)
             finally:
                 file.close()
-    decoded = _parse(answer)
+    if trouble is not None and not facts_suffice:
+        raise DecoderCrashed(trouble)
+    decoded = _parse(answer, trouble=trouble)
     if "refused" in decoded.facts:
         raise refusal(clean(decoded.facts["refused"]))
     return decoded
@@ -112,7 +117,11 @@ def _import_roots() -> tuple[str, ...]:
     return tuple(dict.fromkeys(roots))
 
 
-async def _run(order: Mapping[str, object], *, stdin: int | IO[bytes], data: bytes, limits: Limits) -> bytes:
+async def _run(
+    order: Mapping[str, object], *, stdin: int | IO[bytes], data: bytes, limits: Limits
+) -> tuple[bytes, str | None]:
+    """Return what the child wrote, and what went wrong with it, if anything."""
+    output = bytearray()
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -128,19 +137,17 @@ async def _run(order: Mapping[str, object], *, stdin: int | IO[bytes], data: byt
         raise DecoderCrashed(f"No decoder could be started: {error.strerror}.") from error
     try:
         async with asyncio.timeout(limits.wall_seconds):
-            _, answer, complaint = await asyncio.gather(
-                _feed(process, data=data), _read_capped(process, limits.output_bytes), _read_tail(process)
+            _, _, complaint = await asyncio.gather(
+                _feed(process, data=data), _read_capped(process, output, limits.output_bytes), _read_tail(process)
             )
             status = await process.wait()
     except TimeoutError:
-        raise DecoderCrashed(f"The decoder took longer than {limits.wall_seconds:g} s.") from None
+        return bytes(output), f"The decoder took longer than {limits.wall_seconds:g} s."
     finally:
         await _end(process)
-    if len(answer) > limits.output_bytes:
-        raise DecoderCrashed(f"The decoder answered with more than {limits.output_bytes} bytes.")
-    if status != 0:
-        raise DecoderCrashed(_obituary(status, complaint))
-    return answer
+    if len(output) > limits.output_bytes:
+        return bytes(output), f"The decoder answered with more than {limits.output_bytes} bytes."
+    return bytes(output), None if status == 0 else _obituary(status, complaint)
 
 
 async def _feed(process: asyncio.subprocess.Process, *, data: bytes) -> None:
@@ -154,15 +161,13 @@ async def _feed(process: asyncio.subprocess.Process, *, data: bytes) -> None:
         await process.stdin.wait_closed()
 
 
-async def _read_capped(process: asyncio.subprocess.Process, cap: int) -> bytes:
+async def _read_capped(process: asyncio.subprocess.Process, answer: bytearray, cap: int) -> None:
     assert process.stdout is not None
-    answer = bytearray()
     while chunk := await process.stdout.read(1 << 16):
         if len(answer) <= cap:
             answer += chunk
         if len(answer) > cap:
             _kill(process)  # and read on: an unread pipe would never be closed
-    return bytes(answer)
 
 
 async def _read_tail(process: asyncio.subprocess.Process) -> str:
@@ -198,14 +203,14 @@ def _obituary(status: int, complaint: str) -> str:
     return f"The decoder {how}{': ' + clean(last, limit=200) if last else ''}."
 
 
-def _parse(answer: bytes) -> Decoded:
+def _parse(answer: bytes, *, trouble: str | None) -> Decoded:
     """Read what a child that handled hostile bytes sent: believe its frame, not its content."""
     length = int.from_bytes(answer[:_LENGTH_BYTES], "big")
     end = _LENGTH_BYTES + length
     try:
         facts = json.loads(answer[_LENGTH_BYTES:end])
     except ValueError as error:
-        raise DecoderCrashed("The decoder's answer cannot be read.") from error
+        raise DecoderCrashed(trouble or "The decoder's answer cannot be read.") from error
     if not isinstance(facts, dict):
         raise DecoderCrashed("The decoder's answer cannot be read.")
-    return Decoded(facts=facts, blob=answer[end:])
+    return Decoded(facts=facts, blob=b"" if trouble else answer[end:], trouble=trouble)

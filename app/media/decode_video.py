@@ -8,7 +8,7 @@ meet a kind of stream or format is imported here.
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import dropwhile
 from typing import Any, BinaryIO
@@ -36,7 +36,12 @@ POSTER_MOMENTS = (0.1, 0.25, 0.5, 0.75, 0.0)
 BLACK_BELOW = 8.0
 
 
-def probe(source: BinaryIO) -> tuple[dict[str, Any], bytes]:
+def inspect(source: BinaryIO, *, max_width: int) -> tuple[dict[str, Any], Callable[[], bytes]]:
+    """Return what is in a complete MP4, and how to make its poster. Raises Refused."""
+    return probe(source), lambda: poster(source, max_width=max_width)
+
+
+def probe(source: BinaryIO) -> dict[str, Any]:
     """Return duration, size, frame rate and codec of a complete MP4. Raises Refused."""
     size = _check_boxes(source)
     with _opened(source) as (container, stream):
@@ -52,18 +57,18 @@ def probe(source: BinaryIO) -> tuple[dict[str, Any], bytes]:
         codec = stream.codec_context.name
     if not (math.isfinite(fps) and math.isfinite(duration) and duration > 0 and width > 0 and height > 0):
         raise Refused("The video has no duration or no size.")
-    return {"duration_seconds": duration, "width": width, "height": height, "fps": fps, "codec": codec}, b""
+    return {"duration_seconds": duration, "width": width, "height": height, "fps": fps, "codec": codec}
 
 
-def poster(source: BinaryIO, *, max_width: int) -> tuple[dict[str, Any], bytes]:
+def poster(source: BinaryIO, *, max_width: int) -> bytes:
     """Return a JPEG of a frame near a tenth of the way, or of the first moment that is not black. Raises Refused."""
-    _check_boxes(source)
+    source.seek(0)
     with _opened(source) as (container, stream):
         image = _telling_image(container, stream)
     image.thumbnail((max_width, image.height), Image.Resampling.LANCZOS)
     written = io.BytesIO()
     image.save(written, "JPEG", quality=85)
-    return {"width": image.width, "height": image.height}, written.getvalue()
+    return written.getvalue()
 
 
 def _check_boxes(source: BinaryIO) -> int:

@@ -20,7 +20,10 @@ class Refused(Exception):
 
 
 def main(order: Mapping[str, Any]) -> None:
-    """Run `order["task"]` on stdin and write: length of the JSON (4 bytes, big-endian), JSON, blob."""
+    """Run `order["task"]` on stdin and write: length of the JSON (4 bytes, big-endian), JSON, blob.
+
+    A task whose blob is a function has its facts written first: what kills the second step costs the blob only.
+    """
     _limit_use(**order["limits"])
     module, _, function = order["task"].partition(":")
     task = getattr(importlib.import_module(module), function)
@@ -30,7 +33,9 @@ def main(order: Mapping[str, Any]) -> None:
     except Refused as refused:
         facts, blob = {"refused": str(refused)}, b""
     head = json.dumps(facts, allow_nan=False).encode()
-    sys.stdout.buffer.write(len(head).to_bytes(4, "big") + head + blob)
+    sys.stdout.buffer.write(len(head).to_bytes(4, "big") + head)
+    sys.stdout.buffer.flush()
+    sys.stdout.buffer.write(blob if isinstance(blob, bytes) else blob())
     sys.stdout.buffer.flush()
     # Nothing of a process that has handled hostile bytes needs to run on: no finalizers, no destructors.
     os._exit(0)

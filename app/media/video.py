@@ -6,7 +6,7 @@ from pathlib import Path
 import structlog
 
 from app.domain.errors import NotAVideo
-from app.media.child import DecoderCrashed, Limits, decode
+from app.media.child import Decoded, DecoderCrashed, Limits, decode
 
 POSTER_WIDTH = 1280
 _LIMITS = Limits(cpu_seconds=30, wall_seconds=90, memory_bytes=1536 << 20, output_bytes=8 << 20)
@@ -26,21 +26,27 @@ class VideoFacts:
 
 
 async def inspect(path: Path) -> VideoFacts:
-    """Probe the video at `path` and make its poster, each in a child process of its own.
+    """Probe the video at `path` and make its poster, in one child process that tells the facts first.
 
     Raises NotAVideo if it is no playable, complete MP4; DecoderCrashed if the probe itself died, so that the caller may
     keep the video without facts; StorageFailed if the file can't be read. A poster that fails costs the poster only.
     """
-    facts = await _probe(path)
-    try:
-        return replace(facts, poster=await _poster(path))
-    except (DecoderCrashed, NotAVideo) as error:
-        log.warning("poster_failed", reason=str(error))
-        return facts
+    decoded = await decode(
+        "app.media.decode_video:inspect",
+        source=path,
+        arguments={"max_width": POSTER_WIDTH},
+        limits=_LIMITS,
+        refusal=NotAVideo,
+        facts_suffice=True,
+    )
+    facts = _facts(decoded)
+    if decoded.blob.startswith(b"\xff\xd8\xff"):
+        return replace(facts, poster=decoded.blob)
+    log.warning("poster_failed", reason=decoded.trouble or "it is no JPEG")
+    return facts
 
 
-async def _probe(path: Path) -> VideoFacts:
-    decoded = await decode("app.media.decode_video:probe", source=path, limits=_LIMITS, refusal=NotAVideo)
+def _facts(decoded: Decoded) -> VideoFacts:
     match decoded.facts:
         case {
             "duration_seconds": float(duration_seconds),
@@ -51,16 +57,3 @@ async def _probe(path: Path) -> VideoFacts:
         }:
             return VideoFacts(duration_seconds=duration_seconds, width=width, height=height, fps=fps, codec=codec[:32])
     raise DecoderCrashed("The video decoder's answer cannot be read.")
-
-
-async def _poster(path: Path) -> bytes:
-    decoded = await decode(
-        "app.media.decode_video:poster",
-        source=path,
-        arguments={"max_width": POSTER_WIDTH},
-        limits=_LIMITS,
-        refusal=NotAVideo,
-    )
-    if not decoded.blob.startswith(b"\xff\xd8\xff"):
-        raise DecoderCrashed("The video decoder answered with something else than a JPEG.")
-    return decoded.blob
