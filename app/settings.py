@@ -42,7 +42,9 @@ def _names(field: FieldInfo, field_name: str) -> list[str]:
 class Settings(BaseSettings):
     """What an operator can turn. Every default runs on one machine with nothing installed."""
 
-    model_config = SettingsConfigDict(env_prefix="REELAY_", extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="REELAY_", extra="ignore", env_ignore_empty=True, validate_by_name=True, validate_by_alias=True
+    )
 
     data_dir: Path = Field(Path("data"), description="Where SQLite, videos and generated secrets live by default.")
     database_url: str | None = Field(None, description="postgresql://… or sqlite:///…; by default SQLite in data_dir.")

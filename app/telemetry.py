@@ -43,11 +43,11 @@ class Redactor:
 def configure(
     *, level: str = "info", style: Literal["auto", "console", "json"] = "auto", literals: Collection[str] = ()
 ) -> None:
-    """Send our lines and those of the standard library through one pipeline to stderr."""
+    """Send our lines, and through the same processors those of the standard library, to stderr."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
-    shared: list[structlog.typing.Processor] = [
+    processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
@@ -57,16 +57,22 @@ def configure(
         structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*processors, renderer],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         cache_logger_on_first_use=False,
     )
+    _adopt_standard_library(processors, renderer, level=level)
+
+
+def _adopt_standard_library(
+    processors: list[structlog.typing.Processor], renderer: structlog.typing.Processor, *, level: str
+) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, Redactor(literals), renderer],
+            foreign_pre_chain=processors,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     root = logging.getLogger()

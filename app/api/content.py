@@ -35,7 +35,7 @@ class Signature:
     signature: str
 
 
-def _signature(
+async def _signature(
     expires: Annotated[str | None, Query(max_length=20)] = None,
     key_id: Annotated[str | None, Query(max_length=100)] = None,
     signature: Annotated[str | None, Query(max_length=128)] = None,

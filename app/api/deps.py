@@ -60,7 +60,7 @@ class House:
         return Viewer(self.public_url, self.signer, caller.key.id, self.retention)
 
 
-def the_house(request: Request) -> House:
+async def the_house(request: Request) -> House:
     house: House = request.app.state.house
     return house
 

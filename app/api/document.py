@@ -66,17 +66,34 @@ def _job_request(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _job_form(catalogue: Catalogue) -> dict[str, Any]:
-    """The form of the default model; other models' parameters are further parts."""
-    image = {"type": "string", "format": "binary"}
-    control = JobRequest.model_json_schema()["properties"]
-    model = catalogue.get(DEFAULT_MODEL)
+    return {
+        "description": "Text parts are the control fields and the model's parameters, `metadata[key]` the metadata. "
+        "`image`, `tail_image` (and `input_reference`) are short for the parameters that take an image; a part may "
+        "also have the parameter's full name, and then hold a link or the id of a file.",
+        "anyOf": [_form_of(model) for model in catalogue.models.values()],
+    }
+
+
+def _form_of(model: Model) -> dict[str, Any]:
+    """One model's form. JSON Schema can't say "this or its short name", so images have their short names here."""
+    short = {name: "tail_image" if "tail" in name or "last" in name else "image" for name in model.media_parameters}
+    required = [short.get(name, name) for name in model.input_schema.get("required", ())]
+    control = {name: _given(schema) for name, schema in JobRequest.model_json_schema()["properties"].items()}
+    parts = {name: _parameter(name, model) for name in model.properties if name not in short}
     return {
         "type": "object",
-        "description": "Text parts are the control fields and the model's parameters, `metadata[key]` the metadata; "
-        "file parts are named after the parameter they fill, or `image`, `tail_image`, `input_reference` for short.",
-        "required": ["prompt", "image"],
+        "title": f"Form for {model.id}",
+        "additionalProperties": False,
+        "required": required if model.id == DEFAULT_MODEL else [*required, "model"],
         "properties": {name: schema for name, schema in control.items() if name not in ("input", "metadata")}
-        | {"image": image, "tail_image": image}
-        | {name: _parameter(name, model) for name in model.properties if name not in model.media_parameters},
-        "example": {"prompt": "Mona Lisa puts on glasses with her hands.", "image": "(bytes of a JPEG)"},
+        | {"model": {"const": model.id}}
+        | {name: {"type": "string", "format": "binary"} for name in short.values()}
+        | parts,
+        "patternProperties": {r"^metadata\[[A-Za-z0-9_.-]{1,64}\]$": {"type": "string", "maxLength": 512}},
     }
+
+
+def _given(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a field that is given: a form has no null."""
+    [given, *_] = schema.get("anyOf", [schema])
+    return dict(given)

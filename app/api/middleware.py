@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import answer
-from app.domain.errors import InvalidRequest, ReelayError, ServerError
+from app.domain.errors import InvalidRequest, ServerError
 
 log = structlog.get_logger(__name__)
 LONGEST_URL = 8192
@@ -41,7 +41,8 @@ class FrontDoor:
     async def _serve(self, scope: Scope, receive: Receive, answered: "_Answer") -> None:
         try:
             if len(scope["path"]) + len(scope.get("query_string", b"")) > LONGEST_URL:
-                await answer(_url_too_long(), scope=scope)(scope, receive, answered)
+                refusal = InvalidRequest(f"The URL is longer than {LONGEST_URL} characters.", code="url_too_long")
+                await answer(refusal, scope=scope)(scope, receive, answered)
             else:
                 await self._app(scope, receive, answered)
         except ClientDisconnect:
@@ -75,12 +76,6 @@ class _Answer:
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
     return given if _SANE_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
-
-
-def _url_too_long() -> ReelayError:
-    refusal = InvalidRequest(f"The URL is longer than {LONGEST_URL} characters.", code="url_too_long")
-    refusal.status = 414
-    return refusal
 
 
 def _log_access(scope: Scope, status: int | None, *, seconds: float) -> None:

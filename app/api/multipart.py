@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 MOST_PARTS = 64
+ALWAYS_FILES = frozenset({"image", "tail_image", "input_reference"})
+"""Parts that hold a file even where a client gives it no name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class _Reader:
         if not options.get(b"name"):
             raise _malformed("a part has no name")
         self._name = _text(options[b"name"], what="A part's name")
-        self._is_file = b"filename" in options or b"filename*" in options
+        self._is_file = b"filename" in options or b"filename*" in options or self._name in ALWAYS_FILES
 
     def _extend_part(self, data: bytes, start: int, end: int) -> None:
         self._data += memoryview(data)[start:end]

@@ -63,9 +63,7 @@ def _first_page(mode: str, max_image_bytes: int) -> Page:
 @cache
 def _files() -> dict[str, Page]:
     """Everything that may be served, read once: a name that is not in it leads nowhere."""
-    return {
-        path.name: Page(path.read_bytes(), TYPES[path.suffix]) for path in FOLDER.iterdir() if path.suffix in TYPES
-    }
+    return {path.name: Page(path.read_bytes(), TYPES[path.suffix]) for path in FOLDER.iterdir() if path.suffix in TYPES}
 
 
 def _served(request: Request, page: Page) -> Response:

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.api import content, creating, document, errors, health, jobs, models
+from app.api import content, creating, document, errors, health, jobs, models, pages
 from app.api.deps import House
 from app.api.middleware import FrontDoor
 
@@ -29,7 +29,7 @@ def build(house: House, *, lifespan: Any = None) -> FastAPI:
     app.state.house = house
     app.add_middleware(FrontDoor)
     errors.install(app)
-    for router in (health.router, models.router, creating.router, jobs.router, content.router):
+    for router in (health.router, models.router, creating.router, jobs.router, content.router, pages.router):
         app.include_router(router)
     written: list[dict[str, Any]] = []
 

@@ -3,13 +3,19 @@
 import difflib
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from app.api.errors import sentence
 from app.api.wire import shown
 from app.catalogue.catalogue import DEFAULT_MODEL
 from app.domain.errors import InvalidRequest
 from app.domain.views import EventView, JobView
+
+
+def _whole(value: Any) -> Any:
+    """To JSON Schema 60.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
 
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
@@ -27,9 +33,12 @@ class JobRequest(Request):
     model: Annotated[str, StringConstraints(max_length=200)] = DEFAULT_MODEL
     input: dict[str, Any] = Field(default_factory=dict, description="The model's own parameters.")
     metadata: dict[MetadataKey, MetadataValue] = Field(
-        default_factory=dict, max_length=16, description="Your own notes; jobs can be listed by them."
+        default_factory=dict,
+        max_length=16,
+        description="Your own notes; jobs can be listed by them.",
+        json_schema_extra={"additionalProperties": False},
     )
-    max_cost_usd: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = Field(
+    max_cost_usd: Annotated[float, Field(ge=0.000_001, le=10_000, allow_inf_nan=False)] | None = Field(
         default=None, description="Refuse the job, before anything is spent, if its estimate is above this."
     )
     priority: Literal["low", "normal", "high"] = Field(
@@ -38,7 +47,7 @@ class JobRequest(Request):
     on_unconfirmed: Literal["hold"] = Field(
         default="hold", description="What to do when nobody knows whether the upstream accepted: wait for certainty."
     )
-    start_within_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)] | None = Field(
+    start_within_seconds: Annotated[int, Field(ge=1, le=30 * 86_400), BeforeValidator(_whole)] | None = Field(
         default=None, description="Fail the job, unbought, if it has not been submitted by then."
     )
 

@@ -6,8 +6,9 @@ import ipaddress
 import json
 import socket
 import sys
+from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
@@ -19,6 +20,12 @@ from app.db import schema
 from app.db.engine import Database
 from app.main import Role, serve, work
 from app.settings import Settings, SettingsError
+
+LOOP_FACTORY: Callable[[], asyncio.AbstractEventLoop] | None = None
+if sys.platform != "win32":
+    import uvloop
+
+    LOOP_FACTORY = uvloop.new_event_loop
 
 Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
 Port = Annotated[int, typer.Option(help="The port; 0 chooses a free one.")]
@@ -65,7 +72,7 @@ def serve_command(
             if development_key is not None:
                 _say(f"Development key: {development_key}")
 
-        asyncio.run(serve(settings, role, listener=listener, ready=ready))
+        run(serve(settings, role, listener=listener, ready=ready))
     _say("Reelay has stopped.")
 
 
@@ -73,7 +80,7 @@ def worker_command() -> None:
     """Run the workers alone; any number of them share one Postgres."""
     settings = Settings.load()
     configure_logs(settings)
-    asyncio.run(work(settings, Role(api=False), ready=lambda: _say("Reelay works.")))
+    run(work(settings, Role(api=False), ready=lambda: _say("Reelay works.")))
     _say("Reelay has stopped.")
 
 
@@ -109,6 +116,12 @@ def migrate_command(
         db.close()
 
 
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run the event loop on uvloop where there is one."""
+    with asyncio.Runner(loop_factory=LOOP_FACTORY) as runner:
+        runner.run(main)
+
+
 def configure_logs(settings: Settings) -> None:
     """Set the logs up so that the upstream's key can't appear in them."""
     key = settings.upstream_api_key
@@ -138,10 +151,16 @@ def _with_sandbox(settings: Settings, url: str) -> Settings:
 
 
 def _bound(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Its protocol is named, because asyncio sets TCP_NODELAY only where it is."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener.bind((host, port))
+        listener.listen(2048)
+        return listener
     except OSError as error:
+        listener.close()
         raise SettingsError(
             f"{host}:{port} cannot be listened on ({error.strerror}). Choose another with --port."
         ) from None

@@ -14,18 +14,17 @@ from app.domain.states import JobState
 
 def append(conn: Connection, job: Job, *, type: str, now: datetime, data: dict[str, Any]) -> None:  # noqa: A002
     """Write one fact about `job`, numbered by the job's own count, which the caller has just raised."""
-    conn.execute(
-        events.insert().values(
-            job_id=job.id,
-            n=job.event_count,
-            id=new_id("evt"),
-            project_id=job.project_id,
-            type=type,
-            state=job.state,
-            data=data,
-            created_at=now,
-        )
-    )
+    row = {
+        "job_id": job.id,
+        "n": job.event_count,
+        "id": new_id("evt"),
+        "project_id": job.project_id,
+        "type": type,
+        "state": job.state,
+        "data": data,
+        "created_at": now,
+    }
+    conn.execute(events.insert(), row)
 
 
 def of_job(conn: Connection, job_id: str, *, after: int = 0, limit: int = 100) -> list[Event]:

@@ -18,7 +18,7 @@ INLINE = "inputs/"
 
 def insert(conn: Connection, file: File) -> None:
     """Write the row of an upload whose bytes are stored already."""
-    conn.execute(files.insert().values(asdict(file)))
+    conn.execute(files.insert(), asdict(file))
 
 
 def get_many(

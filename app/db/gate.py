@@ -8,11 +8,19 @@ from sqlalchemy import Connection
 
 from app.db.tables import gate
 
+OPEN: dict[str, datetime | str | int | None] = {
+    "held_since": None,
+    "held_until": None,
+    "hold_reason": None,
+    "hold_level": 0,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
     """`held_until` is when the next trial may go; `hold_level` counts the holds in a row."""
 
+    held_since: datetime | None
     held_until: datetime | None
     hold_reason: str | None
     hold_level: int
@@ -20,18 +28,19 @@ class Gate:
 
 def read(conn: Connection, *, lock: bool = False) -> Gate:
     """Return the gate; `lock` makes every other admission wait until this transaction ends."""
-    query = sa.select(gate.c.held_until, gate.c.hold_reason, gate.c.hold_level).where(gate.c.id == 1)
+    query = sa.select(gate.c.held_since, gate.c.held_until, gate.c.hold_reason, gate.c.hold_level).where(gate.c.id == 1)
     return Gate(*conn.execute(query.with_for_update() if lock else query).one())
 
 
-def hold(conn: Connection, *, until: datetime, reason: str) -> None:
+def hold(conn: Connection, *, now: datetime, until: datetime, reason: str) -> None:
     """Stop all submissions until then; holds in a row are counted."""
-    conn.execute(gate.update().values(held_until=until, hold_reason=reason, hold_level=gate.c.hold_level + 1))
+    values = {"held_since": now, "held_until": until, "hold_reason": reason}
+    conn.execute(gate.update().values(**values, hold_level=gate.c.hold_level + 1))
 
 
 def open_again(conn: Connection) -> None:
     """The upstream accepted: end the hold and the count."""
-    conn.execute(gate.update().where(gate.c.hold_level > 0).values(held_until=None, hold_reason=None, hold_level=0))
+    conn.execute(gate.update().where(gate.c.hold_level > 0).values(**OPEN))
 
 
 def admit_trial(conn: Connection, *, now: datetime, pause: timedelta) -> None:

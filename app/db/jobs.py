@@ -70,7 +70,7 @@ class Page:
 def insert(conn: Connection, job: Job) -> Job:
     """Write a new queued job with its first event and wake the submitter."""
     values = {name: getattr(job, name) for name in _COLUMNS}
-    conn.execute(jobs.insert().values(**values | {"event_count": 1}))
+    conn.execute(jobs.insert(), values | {"event_count": 1})
     row = Job(**values | {"event_count": 1})
     events.append(conn, row, type=event_type(None, row.state), now=row.created_at, data={})
     announce(conn, SUBMIT, job_topic(job.id))
@@ -121,25 +121,25 @@ def page(
     return Page(found[:limit], has_more=len(found) > limit)
 
 
-def queue_position(conn: Connection, job: Job, *, at_most: int = 1000) -> int | None:
-    """Return the job's place among its project's queued jobs, counted up to `at_most`."""
-    if job.state is not JobState.QUEUED:
-        return None
-    ahead = sa.or_(jobs.c.priority < job.priority, sa.and_(jobs.c.priority == job.priority, jobs.c.id < job.id))
-    waiting = sa.select(jobs.c.id).where(jobs.c.project_id == job.project_id, jobs.c.state == JobState.QUEUED, ahead)
-    counted: int = conn.execute(sa.select(sa.func.count()).select_from(waiting.limit(at_most).subquery())).scalar_one()
-    return counted + 1
-
-
 def queue_positions(conn: Connection, listed: list[Job], *, at_most: int = 1000) -> dict[str, int]:
     """Return the places of those of one project's jobs that are queued, by id; `at_most` + 1 for all behind that."""
     queued = [job for job in listed if job.state is JobState.QUEUED]
     if not queued:
         return {}
+    if len(queued) == 1:
+        return {queued[0].id: _ahead_of(conn, queued[0], at_most=at_most) + 1}
     waiting = sa.select(jobs.c.id).where(jobs.c.project_id == queued[0].project_id, jobs.c.state == JobState.QUEUED)
     ordered = conn.execute(waiting.order_by(jobs.c.priority, jobs.c.id).limit(at_most)).scalars()
     places = {id_: place for place, id_ in enumerate(ordered, start=1)}
     return {job.id: places.get(job.id, at_most + 1) for job in queued}
+
+
+def _ahead_of(conn: Connection, job: Job, *, at_most: int) -> int:
+    """Count, without fetching them, the queued jobs of the project that go before."""
+    ahead = sa.or_(jobs.c.priority < job.priority, sa.and_(jobs.c.priority == job.priority, jobs.c.id < job.id))
+    waiting = sa.select(jobs.c.id).where(jobs.c.project_id == job.project_id, jobs.c.state == JobState.QUEUED, ahead)
+    counted: int = conn.execute(sa.select(sa.func.count()).select_from(waiting.limit(at_most).subquery())).scalar_one()
+    return counted
 
 
 def advance(

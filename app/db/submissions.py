@@ -12,7 +12,7 @@ from app.db.tables import submissions
 from app.domain.errors import NotSent, Refusal, Refused, Unconfirmed, UpstreamFailure
 from app.domain.job import Job, Submission, SubmissionState
 from app.domain.money import credits_to_micros
-from app.domain.retry import GiveUp, Hold, Snooze, Uncertain, decide
+from app.domain.retry import GiveUp, Hold, Uncertain, decide
 from app.domain.states import JobState
 
 S = SubmissionState
@@ -167,15 +167,15 @@ def _settle_accepted(conn: Connection, job: Job, submission: Submission, *, now:
 
 
 def _settle_failed(conn: Connection, job: Job, submission: Submission, *, now: datetime) -> Job | None:
-    decision = decide(_failure_of(submission), attempt=submission.n, hold_level=gate.read(conn, lock=True).hold_level)
+    held = gate.read(conn, lock=True)
+    decision = decide(_failure_of(submission), hold_level=held.hold_level)
     match decision:
         case Uncertain():
             return _to_unconfirmed(conn, job, now=now, reason=decision.message)
-        case Snooze(seconds, reason):
-            due_at = now + timedelta(seconds=seconds)
-            return _back_to_queue(conn, job, now=now, due_at=due_at, reason=reason)
         case Hold(seconds, reason):
-            gate.hold(conn, until=now + timedelta(seconds=seconds), reason=reason)
+            # Those that left together fail together: only the first of them, and later trials, count.
+            if held.held_since is None or submission.prepared_at > held.held_since:
+                gate.hold(conn, now=now, until=now + timedelta(seconds=seconds), reason=reason)
             return _back_to_queue(conn, job, now=now, due_at=now, reason=reason)
         case GiveUp() if job.state is JobState.ABANDONED:
             return jobs.advance(conn, job, to=JobState.CANCELED, now=now, settled=True)

@@ -227,11 +227,15 @@ gate = sa.Table(
     "gate",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("held_since", UtcDateTime),
     sa.Column("held_until", UtcDateTime),
     sa.Column("hold_reason", sa.Text),
     sa.Column("hold_level", sa.Integer, nullable=False),
     sa.CheckConstraint("id = 1", name="single_row"),
-    sa.CheckConstraint("(held_until IS NULL) = (hold_reason IS NULL)", name="hold_complete"),
+    sa.CheckConstraint(
+        "(held_until IS NULL) = (hold_reason IS NULL) AND (held_until IS NULL) = (held_since IS NULL)",
+        name="hold_complete",
+    ),
 )
 
 durations = sa.Table(

@@ -1,4 +1,4 @@
-"""What follows a failure: one decision table for submissions, one for saves."""
+"""What follows a failed submission."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,7 @@ from app.domain.errors import NotSent, Refusal, Refused, UpstreamFailure
 
 LONGEST_PAUSE_SECONDS = 600.0
 HOLD_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Snooze:
-    """Put this job off; nothing was spent."""
-
-    seconds: float
-    reason: str
+LONGEST_OUTAGE_PAUSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +32,7 @@ class Uncertain:
     message: str
 
 
-Decision = Snooze | Hold | GiveUp | Uncertain
+Decision = Hold | GiveUp | Uncertain
 
 
 def backoff(attempt: int, *, first: float = 1.0, most: float = LONGEST_PAUSE_SECONDS) -> float:
@@ -47,14 +40,13 @@ def backoff(attempt: int, *, first: float = 1.0, most: float = LONGEST_PAUSE_SEC
     return min(most, first * float(2 ** min(attempt, 20)))
 
 
-def decide(failure: UpstreamFailure, *, attempt: int, hold_level: int = 0) -> Decision:
+def decide(failure: UpstreamFailure, *, hold_level: int = 0) -> Decision:
     """Decide what follows a failed submission.
 
-    `attempt` counts the job's submissions; `hold_level` counts the holds in a row, so that a lasting outage of the
-    account is asked about ever more slowly.
+    `hold_level` counts the holds in a row, so that a lasting outage is asked about ever more slowly, by one job.
     """
     if isinstance(failure, NotSent):
-        return Snooze(backoff(min(attempt, 6)), "upstream_unreachable")
+        return Hold(backoff(hold_level, most=LONGEST_OUTAGE_PAUSE_SECONDS), "upstream_unreachable")
     if not isinstance(failure, Refused):
         return Uncertain(failure.message)
     match failure.refusal:

@@ -5,9 +5,9 @@ let key = kept()?.getItem(PLACE) ?? "";
 
 /** A request that was refused or got no answer; `status` is 0 without one, `param` names the field at fault. */
 export class Refusal extends Error {
-  constructor(status, { message, code = "", param = null }) {
+  constructor(status, { message, param = null }) {
     super(message);
-    Object.assign(this, { status, code, param });
+    Object.assign(this, { status, param });
   }
 }
 
@@ -21,9 +21,10 @@ export async function call(path, { headers = {}, ...options } = {}) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, { message: "Reelay can’t be reached. Check the connection, then try again." });
   }
-  if (response.status === 304) return { data: null, etag: response.headers.get("ETag") };
+  const etag = response.headers.get("ETag");
+  if (response.status === 304) return { data: null, etag };
   const data = await response.json().catch(() => null);
-  if (response.ok && data) return { data, etag: response.headers.get("ETag") };
+  if (response.ok && data) return { data, etag };
   const message = `Reelay answered ${response.status}. Try again in a moment.`;
   const refusal = new Refusal(response.status, data?.error ?? { message });
   if (response.status === 401) document.dispatchEvent(new CustomEvent("signed-out", { detail: refusal.message }));

@@ -1,6 +1,7 @@
-// The form of a new video: fields from the model's schema, the estimate, and refusals beside the field they name.
+// The form of a new video: fields from the model's schema, the estimate, refusals beside the field they name.
 
 import { call } from "./api.js";
+import { $, copy, say, simulated } from "./dom.js";
 import { dollars, estimate } from "./money.js";
 import { isImage, Picture } from "./picture.js";
 
@@ -9,23 +10,26 @@ const NAMES = {
   duration: "Duration", aspect_ratio: "Shape", resolution: "Resolution",
 };
 const CHOICES = ["duration", "aspect_ratio", "resolution"];
-const simulated = document.querySelector("meta[name=reelay-mode]").content === "sandbox";
-const $ = (id) => document.getElementById(id);
+const PREFERRED = "veo2/image-to-video";
 const pictures = [];
+const wishes = {};
 let models = new Map();
 let shown = { pictures: [], choices: new Map() };
 let attempt = null;
 let sending = false;
 
-/** Fills the form; `onMade` gets each new job and the address of the image it was made from. */
+/** Fills the form; `onMade` gets each new job and the image it was made from. */
 export function start(list, { onMade }) {
   models = new Map(list.filter(canBeMadeHere).map((model) => [model.id, model]));
   const chosen = $("model").value;
-  $("model").replaceChildren(...byOwner([...models.values()]));
-  $("model").value = models.has(chosen) ? chosen : models.has("veo2/image-to-video") ? "veo2/image-to-video" : list[0]?.id;
+  $("model").replaceChildren(...[...models.keys()].map((id) => new Option(id)));
+  $("model").value = [chosen, PREFERRED, ...models.keys()].find((id) => models.has(id));
   build();
   $("model").onchange = build;
-  $("form").oninput = price;
+  $("form").oninput = ({ target }) => {
+    if (target.type === "radio") wishes[target.name] = target.value;
+    price();
+  };
   $("form").onsubmit = (event) => {
     event.preventDefault();
     send(onMade);
@@ -42,23 +46,13 @@ document.addEventListener("paste", (event) => {
 
 const properties = (model) => model.input_schema.properties;
 const required = (model) => model.input_schema.required ?? [];
-const imagesOf = (model) => required(model).filter((name) => properties(model)[name]?.format === "uri");
+const isImageField = (name, schema) => schema?.format === "uri" && name.includes("image");
+const imagesOf = (model) => required(model).filter((name) => isImageField(name, properties(model)[name]));
 
 /** Whether this page has a field for everything that the model needs. */
 function canBeMadeHere(model) {
-  const offered = new Set(["prompt", ...CHOICES, ...imagesOf(model).filter((name) => name.includes("image"))]);
-  return required(model).every((name) => offered.has(name));
-}
-
-function byOwner(list) {
-  const groups = new Map();
-  for (const model of list) {
-    if (!groups.has(model.owned_by)) {
-      groups.set(model.owned_by, Object.assign(document.createElement("optgroup"), { label: model.owned_by }));
-    }
-    groups.get(model.owned_by).append(new Option(model.id, model.id));
-  }
-  return groups.values();
+  const offered = ["prompt", ...CHOICES, ...imagesOf(model)];
+  return required(model).every((name) => offered.includes(name));
 }
 
 function build() {
@@ -66,33 +60,30 @@ function build() {
   if (!model) return;
   shown.pictures = imagesOf(model);
   while (pictures.length < shown.pictures.length) {
-    const picture = new Picture(pictures.push(null));
-    pictures[pictures.length - 1] = picture;
-    if (pictures.length === 1) picture.takeSample("web/sample.jpg").catch(() => {});
+    pictures.push(new Picture(pictures.length + 1));
+    if (pictures.length === 1) pictures[0].takeSample("web/sample.jpg").catch(() => {});
   }
   shown.pictures.forEach((name, index) => { pictures[index].name = NAMES[name] ?? name; });
   if (shown.pictures.length > 1) pictures[0].name = "First image";
-  const fields = shown.pictures.map((_, index) => pictures[index].element);
-  if (fields.some((field, index) => $("pictures").children[index] !== field) || fields.length !== $("pictures").children.length) {
-    $("pictures").replaceChildren(...fields);
-  }
-  const before = values();
+  $("pictures").replaceChildren(...shown.pictures.map((_, index) => pictures[index].element));
   shown.choices = new Map();
   for (const name of CHOICES.filter((known) => properties(model)[known]?.enum)) {
-    shown.choices.set(name, choice(name, properties(model)[name], before[name]));
+    shown.choices.set(name, choice(name, properties(model)[name], wishes[name]));
   }
   $("choices").replaceChildren(...shown.choices.values());
   clearErrors();
   price();
 }
 
-/** A row of radio buttons; what was chosen before stays, if this model has it. */
-function choice(name, schema, before) {
-  const field = $("choice").content.firstElementChild.cloneNode(true);
+/** A row of radio buttons; what was chosen for another model stays, if this one has it. */
+function choice(name, schema, wish) {
+  const field = copy("choice");
   field.querySelector("legend").textContent = NAMES[name];
-  const first = [before, schema.default].find((value) => schema.enum.some((known) => String(known) === String(value)));
+  field.querySelector(".error").id = `${name}-error`;
+  field.setAttribute("aria-describedby", `${name}-error`);
+  const first = [wish, schema.default].find((value) => schema.enum.some((known) => String(known) === String(value)));
   for (const value of schema.enum) {
-    const pill = $("pill").content.firstElementChild.cloneNode(true);
+    const pill = copy("pill");
     const input = pill.querySelector("input");
     Object.assign(input, { name, value, checked: String(value) === String(first ?? schema.enum[0]) });
     pill.querySelector("span").textContent = name === "duration" ? `${value} s` : value;
@@ -106,15 +97,16 @@ const values = () =>
 
 function quote() {
   const model = models.get($("model").value);
-  const defaults = Object.entries(properties(model)).filter(([, schema]) => "default" in schema);
-  return estimate(model.pricing, { ...Object.fromEntries(defaults.map(([name, schema]) => [name, schema.default])), ...values() });
+  const documented = Object.entries(properties(model)).filter(([, schema]) => "default" in schema);
+  const defaults = Object.fromEntries(documented.map(([name, schema]) => [name, schema.default]));
+  return estimate(model.pricing, { ...defaults, ...values() });
 }
 
 function price() {
   const usd = quote();
-  const real = usd === null ? "price not known ahead" : `about ${dollars(usd)}`;
+  const real = usd === null ? "price not known" : `about ${dollars(usd)}`;
   $("estimate").textContent = simulated ? "Simulated: free" : real[0].toUpperCase() + real.slice(1);
-  $("estimate").title = simulated ? `With the real provider: ${real}` : "";
+  $("estimate-note").textContent = simulated ? `Real: ${real}` : "";
 }
 
 async function send(onMade) {
@@ -141,7 +133,8 @@ async function send(onMade) {
 /** The request. What the page shows as the price is also the most that it may cost. */
 function order() {
   const usd = quote();
-  const texts = { model: $("model").value, prompt: $("prompt").value, ...values(), ...(usd > 0 && { max_cost_usd: usd }) };
+  const texts = { model: $("model").value, prompt: $("prompt").value, ...values() };
+  if (usd > 0) texts.max_cost_usd = usd;
   const content = JSON.stringify([texts, shown.pictures.map((name, index) => [name, pictures[index].serial])]);
   if (attempt?.content !== content) attempt = { content, key: randomKey() };
   const body = new FormData();
@@ -166,9 +159,8 @@ function complain(param, message) {
     return picture.input.focus();
   }
   const field = shown.choices.get(name) ?? (["prompt", "model"].includes(name) ? $(name) : null);
-  const place = shown.choices.get(name)?.querySelector(".error") ?? $(field ? `${name}-error` : "form-error");
-  place.textContent = message;
-  place.hidden = false;
+  const place = $(field ? `${name}-error` : "form-error");
+  say(place, message);
   field?.setAttribute("aria-invalid", "true");
   (field?.querySelector(":checked") ?? field ?? place).focus();
 }

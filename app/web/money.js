@@ -22,13 +22,12 @@ function fixed(rule, input) {
 
 /** The matching variant with the most conditions; without one, the dearest that the input does not contradict. */
 function variant({ variants }, input) {
-  const holds = ([name, value]) => name in input && same(input[name], value);
-  const contradicts = ([name, value]) => name in input && !same(input[name], value);
-  const conditions = (found) => Object.entries(found.when ?? {});
-  const matching = variants.filter((found) => conditions(found).every(holds));
+  const conditions = ({ when }) => Object.entries(when ?? {});
+  const agrees = ([name, value]) => name in input && fold(input[name]) === fold(value);
+  const matching = variants.filter((found) => conditions(found).every(agrees));
   const most = Math.max(...matching.map((found) => conditions(found).length));
   const closest = matching.filter((found) => conditions(found).length === most);
-  const possible = variants.filter((found) => !conditions(found).some(contradicts));
+  const possible = variants.filter((found) => conditions(found).every((pair) => agrees(pair) || !(pair[0] in input)));
   const considered = [closest, possible, variants].find((list) => list.length) ?? [];
   return Math.max(...considered.map((found) => cost(found, input)));
 }
@@ -40,8 +39,7 @@ function cost({ price, unit, per }, input) {
   return Math.ceil((Number(price) * quantity * 1e6) / Number(per ?? 1) - 1e-3);
 }
 
-const same = (given, listed) => fold(given) === fold(listed);
-
+/** Makes one of the ways a value is written: "720P" and "720p", 5 and "5". */
 function fold(value) {
   const text = String(value).trim().toLowerCase();
   return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;

@@ -1,14 +1,12 @@
 // The page: who is signed in, and what happens between the form, the stage and the list.
 
 import { call, signedIn, signIn, signOut } from "./api.js";
+import { $, say, simulated } from "./dom.js";
 import * as form from "./form.js";
 import * as stage from "./job.js";
 import * as recent from "./recent.js";
 
-const $ = (id) => document.getElementById(id);
-const simulated = document.querySelector("meta[name=reelay-mode]").content === "sandbox";
-
-$("mode").textContent = simulated ? "Sandbox" : "Real";
+$("mode").textContent = simulated ? "Sandbox" : "Real money";
 $("mode").title = simulated ? "Videos are simulated and free." : "Every video is charged.";
 $("mode").dataset.mode = simulated ? "sandbox" : "real";
 $("key-hint").textContent = simulated ? "The development key was printed when Reelay started." : "";
@@ -26,22 +24,22 @@ $("sign-in").addEventListener("submit", async (event) => {
     tell(error.message);
   }
 });
-$("sign-out").addEventListener("click", () => close(""));
+$("sign-out").addEventListener("click", () => {
+  signOut();
+  location.replace(location.pathname); // afresh: nothing of this key's jobs stays on the page
+});
 document.addEventListener("signed-out", (event) => close(event.detail));
 
 async function enter() {
-  const [models] = await Promise.all([call("v1/models"), recent.load({ onOpen: open })]);
-  form.start(models.data.data, { onMade: made });
+  const models = await call("v1/models");
+  await recent.load({ onOpen: open });
+  form.start(models.data.data, { onMade: (job, still) => open(job, { still }) });
   show({ inside: true });
   const wanted = location.hash.slice(1);
   if (wanted.startsWith("job_")) {
     const answer = await call(`v1/jobs/${encodeURIComponent(wanted)}`).catch(() => null);
     if (answer) open(answer.data, { scroll: false });
   }
-}
-
-function made(job, still) {
-  open(job, { still });
 }
 
 function open(job, { still = null, scroll = true } = {}) {
@@ -54,7 +52,6 @@ function close(reason) {
   signOut();
   stage.leave();
   recent.clear();
-  history.replaceState(null, "", location.pathname);
   show({ inside: false });
   tell(reason);
   $("key").focus();
@@ -66,8 +63,7 @@ function show({ inside }) {
 }
 
 function tell(message) {
-  $("key-error").textContent = message;
-  $("key-error").hidden = !message;
+  say($("key-error"), message);
   $("key").setAttribute("aria-invalid", String(Boolean(message)));
 }
 

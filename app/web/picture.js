@@ -1,12 +1,13 @@
-// A field for an image: dropped, pasted or chosen, shown at once.
+// A field for an image: dropped, pasted or chosen.
 
-const limit = Number(document.querySelector("meta[name=reelay-max-image-bytes]").content) || Infinity;
+import { copy, maxImageBytes, say } from "./dom.js";
+
 let picked = 0;
 
 /** Makes the field of one image parameter. `serial` changes with every image picked. */
 export class Picture {
   constructor(number) {
-    this.element = document.getElementById("picture").content.firstElementChild.cloneNode(true);
+    this.element = copy("picture");
     this.input = this.element.querySelector("input");
     this.image = this.element.querySelector("img");
     this.chip = this.element.querySelector(".chip");
@@ -28,7 +29,7 @@ export class Picture {
 
   /** Shows the sample at once, and loads it for sending. */
   async takeSample(url) {
-    this.#show(url, "Sample image. Drop, paste or choose another.");
+    this.#show(url, "Sample · drop, paste or choose another");
     const serial = this.serial;
     const file = await fetch(url).then((answer) => answer.blob());
     if (serial === this.serial) this.file = file;
@@ -36,16 +37,15 @@ export class Picture {
 
   take(file) {
     this.complain("");
-    if (file.size > limit) {
-      return this.complain(`This image is larger than ${Math.floor(limit / 1e6)} MB. Save it smaller, then choose it again.`);
+    if (file.size > maxImageBytes) {
+      return this.complain(`This image is larger than ${Math.floor(maxImageBytes / 1e6)} MB. Choose a smaller one.`);
     }
     this.file = file;
     this.#show(URL.createObjectURL(file), file.name || "Pasted image");
   }
 
   complain(message) {
-    this.error.textContent = message;
-    this.error.hidden = !message;
+    say(this.error, message);
     this.input.setAttribute("aria-invalid", String(Boolean(message)));
   }
 
@@ -65,7 +65,7 @@ export class Picture {
       mark(-depth);
       const file = [...event.dataTransfer.files].find(isImage);
       if (file) this.take(file);
-      else this.complain("Drop an image file here: a JPEG, PNG or WebP.");
+      else this.complain("Drop an image: a JPEG, PNG or WebP.");
     });
   }
 }

@@ -1,4 +1,6 @@
-// What the page says about a job's state.
+// What the page says about a job.
+
+import { simulated } from "./dom.js";
 
 const TITLES = {
   queued: "Waiting",
@@ -16,21 +18,18 @@ const ADVICE = {
   invalid_input: "Change the prompt or the image, then make it again.",
   content_filtered: "Change the prompt or the image: the provider’s filter declined this one.",
   upstream_rejected: "Try again later, or ask whoever runs this service.",
-  upstream_failed: "Make it again.",
-  upstream_lost: "Make it again.",
   submission_unconfirmed: "Ask whoever runs this service before you make it again.",
-  result_unavailable: "Make it again.",
-  not_started_in_time: "Make it again when there is less to do.",
   cost_limit_exceeded: "The price has changed. Reload the page to see the new one.",
 };
 
 export const headline = (job) => TITLES[job.state] ?? job.status;
 
-/** Why a job failed, what to do, and whether it cost anything. */
-export function sentence(job, { simulated }) {
-  const { message = "", code = "", billed = false } = job.error ?? {};
-  const cost = simulated ? "" : billed ? "It was charged." : "Nothing was charged.";
-  return [message, ADVICE[code], cost].filter(Boolean).join(" ");
+/** Why a job failed, what to do, and whether it cost anything; nothing unless it did. */
+export function failure({ error }) {
+  if (!error) return "";
+  const reason = error.message.replace(/[^.!?]$/, "$&.");
+  const cost = simulated ? "" : error.billed ? "It was charged." : "Nothing was charged.";
+  return `${reason} ${ADVICE[error.code] ?? "Make it again."} ${cost}`;
 }
 
 export function ordinal(number) {

@@ -33,10 +33,14 @@ def upgrade() -> None:
     op.create_table(
         "gate",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("held_since", tables.UtcDateTime(), nullable=True),
         sa.Column("held_until", tables.UtcDateTime(), nullable=True),
         sa.Column("hold_reason", sa.Text(), nullable=True),
         sa.Column("hold_level", sa.Integer(), nullable=False),
-        sa.CheckConstraint("(held_until IS NULL) = (hold_reason IS NULL)", name=op.f("ck_gate_hold_complete")),
+        sa.CheckConstraint(
+            "(held_until IS NULL) = (hold_reason IS NULL) AND (held_until IS NULL) = (held_since IS NULL)",
+            name=op.f("ck_gate_hold_complete"),
+        ),
         sa.CheckConstraint("id = 1", name=op.f("ck_gate_single_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_gate")),
     )

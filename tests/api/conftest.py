@@ -61,6 +61,8 @@ def house(database: Database, storage: Path) -> House:
     )
 
 
+one_database = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+"""For what is decided at the front door, whatever database lies behind it."""
 BUILT: list[FastAPI] = []
 
 

@@ -11,7 +11,7 @@ from app.api.deps import House
 from app.db import access
 from app.db.engine import Database
 from app.domain.secrets import Scope, new_key
-from tests.api.conftest import ClientFor, Ticks, count, require_error
+from tests.api.conftest import ClientFor, Ticks, count, one_database, require_error
 from tests.conftest import Clock
 from tests.factories import INPUT, make_caller, make_job
 
@@ -78,6 +78,7 @@ async def test_scope__is_needed_and_no_body_is_read_without(
             assert upload.taken == 0
 
 
+@one_database
 async def test_body__of_100_megabytes_is_cut_off(client: httpx2.AsyncClient, database: Database, house: House) -> None:
     for content_type in ("application/json", "multipart/form-data; boundary=x"):
         upload = Upload()
@@ -93,6 +94,7 @@ async def test_body__of_100_megabytes_is_cut_off(client: httpx2.AsyncClient, dat
     assert count(database, "jobs") == 0
 
 
+@one_database
 async def test_body__of_another_type_is_not_read(client: httpx2.AsyncClient) -> None:
     for headers in (
         {"Content-Type": "application/x-www-form-urlencoded"},

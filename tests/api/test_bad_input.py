@@ -111,6 +111,7 @@ async def test_json__that_is_no_json_is_refused(
         (body(priority=1), "priority"),
         (body(max_cost_usd=0), "max_cost_usd"),
         (body(max_cost_usd=-1), "max_cost_usd"),
+        (body(max_cost_usd=1e-300), "max_cost_usd"),
         (body(max_cost_usd=10_000.01), "max_cost_usd"),
         (body(max_cost_usd="3.5"), "max_cost_usd"),
         (body(max_cost_usd=True), "max_cost_usd"),

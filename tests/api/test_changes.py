@@ -14,7 +14,7 @@ from app.db import deployment, endings, events, files, jobs
 from app.db.engine import Database
 from app.db.tables import jobs as jobs_table
 from app.domain.states import JobState
-from tests.api.conftest import ClientFor, count, data_uri, require_error, stored
+from tests.api.conftest import ClientFor, count, data_uri, one_database, require_error, stored
 from tests.factories import INPUT, MODEL, lead, make_caller, make_job, picture, video_of
 
 S = JobState
@@ -135,6 +135,7 @@ async def test_retry__needs_its_image(client: httpx2.AsyncClient, database: Data
     require_error(await client.post(f"/v1/jobs/{job['id']}/retry"), 409, code="input_expired")
 
 
+@one_database
 @pytest.mark.parametrize(
     ("content", "headers", "status", "param"),
     [

@@ -17,7 +17,7 @@ from app.db.engine import Database
 from app.db.tables import jobs
 from app.domain.secrets import Scope
 from app.domain.states import JobState
-from tests.api.conftest import ClientFor, Ticks, require_error
+from tests.api.conftest import ClientFor, Ticks, one_database, require_error
 from tests.conftest import Clock
 from tests.factories import VIDEO, make_caller, make_job, picture, video_of
 
@@ -58,6 +58,7 @@ async def test_content__poster_has_its_own_tag(client: httpx2.AsyncClient, film:
     assert again.status_code == 200
 
 
+@one_database
 async def test_content__head_tells_and_sends_nothing(client: httpx2.AsyncClient, film: str) -> None:
     got, looked = await client.get(film), await client.head(film, headers={"Range": "bytes=0-1"})
     assert (looked.status_code, looked.content) == (200, b"")
@@ -65,6 +66,7 @@ async def test_content__head_tells_and_sends_nothing(client: httpx2.AsyncClient,
     assert [looked.headers[name] for name in same] == [got.headers[name] for name in same]
 
 
+@one_database
 async def test_content__unchanged_is_304(client: httpx2.AsyncClient, film: str) -> None:
     for known in (TAG, f'"x", W/{TAG}', "*"):
         response = await client.get(film, headers={"If-None-Match": known, "Range": "bytes=0-1"})
@@ -72,6 +74,7 @@ async def test_content__unchanged_is_304(client: httpx2.AsyncClient, film: str) 
     assert (await client.get(film, headers={"If-None-Match": '"x"'})).status_code == 200
 
 
+@one_database
 @pytest.mark.parametrize(
     ("asked", "start", "end"),
     [
@@ -92,6 +95,7 @@ async def test_content__part_of_it(client: httpx2.AsyncClient, film: str, asked:
     assert response.headers["content-length"] == str(end - start)
 
 
+@one_database
 @pytest.mark.parametrize(
     "asked", [f"bytes={len(VIDEO)}-", "bytes=99999-100000", "bytes=-0", "bytes=" + "9" * 5000 + "-"]
 )
@@ -101,6 +105,7 @@ async def test_content__outside_of_it_is_416(client: httpx2.AsyncClient, film: s
     assert response.headers["content-range"] == f"bytes */{len(VIDEO)}"
 
 
+@one_database
 @pytest.mark.parametrize(
     "asked", ["bytes=5-2", "bytes=a-b", "bytes=", "bytes=-", "bytes=0-1,4-5", "lines=0-1", "0-1", "bytes=²-3"]
 )
@@ -111,6 +116,7 @@ async def test_content__a_range_that_means_nothing_is_ignored(
     assert (response.status_code, response.content) == (200, VIDEO)
 
 
+@one_database
 @pytest.mark.parametrize(
     ("condition", "status"),
     [(TAG, 206), ('"x"', 200), (f"W/{TAG}", 200), ("Wed, 21 Oct 2026 07:28:00 GMT", 200)],
@@ -122,6 +128,7 @@ async def test_content__if_range_guards_a_resumed_download(
     assert response.status_code == status
 
 
+@one_database
 async def test_content__large_videos_pass_in_chunks(
     client: httpx2.AsyncClient, film: str, house: House, app: FastAPI
 ) -> None:
@@ -194,6 +201,7 @@ async def test_content__expires_with_the_job(client: httpx2.AsyncClient, clock: 
     require_error(await client.get(film), 404, code="expired")
 
 
+@one_database
 async def test_content__bad_parameters_are_named(client: httpx2.AsyncClient, film: str) -> None:
     require_error(await client.get(film, params={"variant": "audio"}), 400, param="variant")
     require_error(await client.get(film, params={"download": "perhaps"}), 400, param="download")

@@ -136,6 +136,14 @@ async def test_create__file_parts_fill_the_models_own_parameters(
     assert sorted(response.json()["input"]) == sorted(["prompt", *filled])
 
 
+async def test_create__takes_a_file_without_a_name(client: httpx2.AsyncClient) -> None:
+    content = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    body = content % (b"prompt", b"p") + content % (b"image", picture()) + b"--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    response = await client.post("/v1/jobs", content=body, headers=headers)
+    assert response.json()["input"]["image_url"].startswith("file_")
+
+
 async def test_create__a_file_can_be_named_again_by_id(
     client: httpx2.AsyncClient, database: Database, me: Caller, clock: Clock
 ) -> None:
@@ -179,7 +187,7 @@ async def test_create__shows_place_and_hold(client: httpx2.AsyncClient, database
     ids = [(await client.post("/v1/jobs", json={"input": INPUT})).json()["id"] for _ in range(2)]
     urgent = (await client.post("/v1/jobs", json={"input": INPUT, "priority": "high"})).json()
     with database.transaction() as conn:
-        gate.hold(conn, until=database.now(conn), reason="upstream_key_refused")
+        gate.hold(conn, now=database.now(conn), until=database.now(conn), reason="upstream_key_refused")
     assert urgent["queue"]["position"] == 1
     listed = (await client.get("/v1/jobs", params={"order": "asc"})).json()["data"]
     assert [(job["id"], job["queue"]["position"]) for job in listed] == [

@@ -10,7 +10,7 @@ from app.api.callers import Caller
 from app.db import endings, jobs
 from app.db.engine import Database
 from app.domain.states import JobState
-from tests.api.conftest import require_error
+from tests.api.conftest import one_database, require_error
 from tests.factories import INPUT, make_caller, make_job
 
 
@@ -96,6 +96,7 @@ async def test_list__shows_only_the_callers_project(client: httpx2.AsyncClient, 
     require_error(await client.get("/v1/jobs", params={"after": foreign.id}), 400, code="invalid_cursor", param="after")
 
 
+@one_database
 @pytest.mark.parametrize(
     ("params", "param"),
     [

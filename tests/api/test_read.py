@@ -11,7 +11,7 @@ from app.api.deps import House
 from app.db import access, endings, gate, jobs
 from app.db.engine import Database
 from app.domain.states import JobState
-from tests.api.conftest import ClientFor, asleep, require_error
+from tests.api.conftest import ClientFor, asleep, one_database, require_error
 from tests.conftest import Clock
 from tests.factories import INPUT, lead, make_caller, make_job
 
@@ -51,7 +51,7 @@ async def test_read__answers_304_until_something_changes(
         assert unchanged.headers["cache-control"] == "private, no-cache"
     with database.transaction() as conn:
         # No move: the hold is not even on the job's own row.
-        gate.hold(conn, until=database.now(conn), reason="upstream_key_refused")
+        gate.hold(conn, now=database.now(conn), until=database.now(conn), reason="upstream_key_refused")
     changed = await client.get(url, headers={"If-None-Match": tag})
     assert changed.status_code == 200 and changed.headers["etag"] != tag
 
@@ -159,6 +159,7 @@ async def test_wait__ends_when_the_house_closes(
     assert (await request).json()["status"] == "queued"
 
 
+@one_database
 @pytest.mark.parametrize("wait", ["61", "-1", "soon", "1.5", ""])
 async def test_wait__out_of_its_range_is_refused(
     client: httpx2.AsyncClient, database: Database, me: Caller, wait: str
@@ -167,6 +168,7 @@ async def test_wait__out_of_its_range_is_refused(
     require_error(await client.get(f"/v1/jobs/{job.id}?wait={wait}"), 400, param="wait")
 
 
+@one_database
 @pytest.mark.parametrize("prefer", ["wait", "wait=", "wait=-1", "wait=soon", "waiting=5", "wait=0"])
 async def test_prefer__that_cannot_be_understood_is_ignored(
     client: httpx2.AsyncClient, database: Database, me: Caller, prefer: str
@@ -176,6 +178,7 @@ async def test_prefer__that_cannot_be_understood_is_ignored(
     assert response.status_code == 200 and "preference-applied" not in response.headers
 
 
+@one_database
 async def test_prefer__is_capped_at_a_minute(client: httpx2.AsyncClient, database: Database, me: Caller) -> None:
     job = make_job(database, me, state=JobState.FAILED)
     response = await client.get(f"/v1/jobs/{job.id}", headers={"Prefer": "respond-async; x=1, wait=600"})

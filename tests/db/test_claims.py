@@ -65,7 +65,7 @@ def test_admit__priority_orders_within_the_project(conn: Connection, make_job: M
 def test_admit__a_hold_stops_all_and_then_lets_one_try(conn: Connection, make_job: MakeJob) -> None:
     for _ in range(3):
         make_job()
-    gate.hold(conn, until=later(30), reason="upstream_key_refused")
+    gate.hold(conn, now=T0, until=later(30), reason="upstream_key_refused")
     assert admit(conn, now=later(29)) == []
     assert len(admit(conn, now=later(30))) == 1
     assert admit(conn, now=later(31)) == []

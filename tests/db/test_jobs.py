@@ -132,10 +132,14 @@ def test_page__filters(conn: Connection, make_job: MakeJob, project_id: str) -> 
     assert ids(Filter(states=frozenset())) == set()
 
 
-def test_queue_position__counts_those_ahead_in_the_project(conn: Connection, make_job: MakeJob) -> None:
+def test_queue_positions__count_those_ahead_in_the_project(conn: Connection, make_job: MakeJob) -> None:
     first, second, urgent = make_job(), make_job(), make_job(priority=Priority.HIGH)
-    assert [jobs.queue_position(conn, job) for job in (urgent, first, second)] == [1, 2, 3]
-    assert jobs.queue_position(conn, second, at_most=1) == 2
+    places = {urgent.id: 1, first.id: 2, second.id: 3}
+    assert jobs.queue_positions(conn, [first, second, urgent]) == places
+    for job in (first, second, urgent):
+        assert jobs.queue_positions(conn, [job]) == {job.id: places[job.id]}
+    assert jobs.queue_positions(conn, [second], at_most=1) == {second.id: 2}
+    assert jobs.queue_positions(conn, [first, second], at_most=1) == {first.id: 2, second.id: 2}
 
 
 def test_cancel__queued_ends_at_once_and_again_is_the_same(

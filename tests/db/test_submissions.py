@@ -152,6 +152,21 @@ def test_settle__refusals_of_the_account_hold_all(conn: Connection, make_job: Ma
     assert gate.read(conn).hold_reason is None
 
 
+def test_settle__those_that_failed_together_count_as_one_hold(conn: Connection, make_job: MakeJob) -> None:
+    for _ in range(3):
+        make_job()
+    for job, submission in admit(conn):
+        assert mark(conn, job, submission)
+        failed(conn, submission, NotSent("connection refused"))
+        settle(conn, job)
+    assert (gate.read(conn).hold_level, gate.read(conn).held_until) == (1, later(6))
+    [(job, submission)] = admit(conn, now=later(6), token="t2")
+    assert mark(conn, job, submission, at=6)
+    failed(conn, submission, NotSent("connection refused"))
+    submissions.settle(conn, job.id, now=later(7), lease_token="t2")
+    assert (gate.read(conn).hold_level, gate.read(conn).held_until) == (2, later(9))
+
+
 def test_settle__a_repeated_generation_id_is_a_conflict(conn: Connection, make_job: MakeJob) -> None:
     make_job()
     generating(conn, generation_id="g1")

@@ -3,38 +3,33 @@
 import pytest
 
 from app.domain.errors import NotSent, Refusal, Refused, Unconfirmed
-from app.domain.retry import GiveUp, Hold, Snooze, Uncertain, backoff, decide
+from app.domain.retry import GiveUp, Hold, Uncertain, backoff, decide
 
 
 def refused(refusal: Refusal, *, after: float | None = None) -> Refused:
     return Refused("no", refusal=refusal, http_status=400, retry_after_seconds=after)
 
 
-def test_decide__what_never_left_is_put_off_ever_longer() -> None:
-    pauses = []
-    for attempt in (1, 2, 5, 50):
-        decision = decide(NotSent("refused"), attempt=attempt)
-        assert isinstance(decision, Snooze)
-        pauses.append(decision.seconds)
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == 64
+def test_decide__what_never_left_holds_ever_longer_up_to_a_minute() -> None:
+    holds = [decide(NotSent("refused"), hold_level=level) for level in (0, 1, 3, 50)]
+    assert holds == [Hold(seconds, "upstream_unreachable") for seconds in (1, 2, 8, 60)]
 
 
 def test_decide__what_may_have_been_bought_is_never_retried() -> None:
-    assert isinstance(decide(Unconfirmed("hung up"), attempt=1), Uncertain)
+    assert isinstance(decide(Unconfirmed("hung up")), Uncertain)
 
 
 @pytest.mark.parametrize(
     ("refusal", "code"), [(Refusal.INVALID_INPUT, "invalid_input"), (Refusal.NOT_FOUND, "upstream_rejected")]
 )
 def test_decide__a_bad_request_fails_the_job(refusal: Refusal, code: str) -> None:
-    assert decide(refused(refusal), attempt=1) == GiveUp(code, "no")
+    assert decide(refused(refusal)) == GiveUp(code, "no")
 
 
 @pytest.mark.parametrize("refusal", [Refusal.BAD_KEY, Refusal.FORBIDDEN])
 def test_decide__account_trouble_holds_everything(refusal: Refusal) -> None:
-    first = decide(refused(refusal), attempt=1, hold_level=0)
-    fifth = decide(refused(refusal), attempt=1, hold_level=5)
+    first = decide(refused(refusal), hold_level=0)
+    fifth = decide(refused(refusal), hold_level=5)
     assert isinstance(first, Hold)
     assert isinstance(fifth, Hold)
     assert first.seconds < fifth.seconds <= 600
@@ -42,11 +37,11 @@ def test_decide__account_trouble_holds_everything(refusal: Refusal) -> None:
 
 @pytest.mark.parametrize(("asked", "seconds"), [(7, 7), (0, 0), (-3, 0), (90_000, 600)])
 def test_decide__rate_limit_waits_as_asked_within_ten_minutes(asked: float, seconds: float) -> None:
-    assert decide(refused(Refusal.RATE_LIMITED, after=asked), attempt=1) == Hold(seconds, "upstream_rate_limited")
+    assert decide(refused(Refusal.RATE_LIMITED, after=asked)) == Hold(seconds, "upstream_rate_limited")
 
 
 def test_decide__rate_limit_without_a_word_backs_off() -> None:
-    assert decide(refused(Refusal.RATE_LIMITED), attempt=1, hold_level=3) == Hold(8, "upstream_rate_limited")
+    assert decide(refused(Refusal.RATE_LIMITED), hold_level=3) == Hold(8, "upstream_rate_limited")
 
 
 def test_backoff__never_overflows() -> None:
