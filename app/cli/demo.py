@@ -27,6 +27,8 @@ SAMPLE = Path(__file__).resolve().parents[1] / "web" / "sample.jpg"
 PROMPT = "Golden hour on the lake: the sailboat drifts on, the water glitters, the camera slowly moves in."
 MODEL = "veo2/image-to-video"
 START_SECONDS = 60
+UPSTREAM = (*UPSTREAM_KEYS, "REELAY_UPSTREAM_URL")
+"""What --real takes over from the environment; everything else is the demo's own."""
 FAILED = 1
 
 
@@ -70,7 +72,7 @@ def _server(folder: Path, *, real: bool) -> Iterator[str]:
     environment = dict(os.environ) if real else without_upstream_keys(os.environ)
     kept = {name: value for name, value in environment.items() if not name.startswith("REELAY_")}
     if real:
-        kept |= {name: value for name, value in environment.items() if name.startswith(UPSTREAM_KEYS)}
+        kept |= {name: value for name, value in environment.items() if name.startswith(UPSTREAM)}
     kept |= {"REELAY_DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", *([] if real else ["--sandbox"])]
     log = folder / "reelay.log"

@@ -112,7 +112,9 @@ function tick() {
 
 function line(job, left) {
   if (job.video) return [facts(job.video), paid(job.cost)].filter(Boolean).join(" · ");
-  if (job.status === "canceled") return bought(job) ? `Bought before it was canceled. ${paid(job.cost)}` : "Nothing was charged.";
+  if (job.status === "canceled") {
+    return bought(job) ? `Bought before it was canceled. ${paid(job.cost)}` : "Nothing was charged.";
+  }
   if (job.status === "failed") return failure(job);
   if (job.cancel_requested_at) return "It is canceled as soon as that is certain.";
   if (job.queue?.reason) return `Waiting: ${job.queue.reason.replaceAll("_", " ")}.`;

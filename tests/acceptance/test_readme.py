@@ -1,7 +1,6 @@
 """What the pages tell people to type works as it is pasted."""
 
 import json
-import os
 import re
 import subprocess
 import typing
@@ -34,7 +33,7 @@ class Server(typing.NamedTuple):
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("readme")
     port = free_port()
-    arguments = ["app.cli", "serve", "--sandbox", "--sandbox-speed", "20", "--port", str(port)]
+    arguments = ["app.cli", "serve", "--sandbox", "--sandbox-speed", "30", "--port", str(port)]
     environment = {"REELAY_DATA_DIR": str(folder / "data")}
     process = Process(arguments, log=folder / "serve.log", ready="Development key: ", environment=environment)
     try:
@@ -141,9 +140,9 @@ def named(words: list[str]) -> list[str]:
     return path
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "docs/api.md", "docs/architecture.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "docs/architecture.md"])
 def test_commands__shown_exist_with_their_options(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(os.environ, "COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "200")
     shown = shown_commands(page)
     assert shown
     helped: dict[tuple[str, ...], str] = {}
@@ -155,4 +154,4 @@ def test_commands__shown_exist_with_their_options(page: str, monkeypatch: pytest
             assert answer.exit_code == 0, answer.output
             helped[path] = answer.output
         for option in (word for word in words if word.startswith("--")):
-            assert option in helped[path], f"reelay {' '.join(words)}"
+            assert re.search(rf"{option}(?![\w-])", helped[path]), f"reelay {' '.join(words)}"

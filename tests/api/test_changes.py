@@ -10,12 +10,12 @@ import sqlalchemy as sa
 
 from app.api.callers import Caller
 from app.api.deps import House
-from app.db import deployment, endings, events, files, jobs
+from app.db import deployment, events, files, jobs
 from app.db.engine import Database
 from app.db.tables import jobs as jobs_table
 from app.domain.states import JobState
 from tests.api.conftest import ClientFor, count, data_uri, one_database, require_error, stored
-from tests.factories import INPUT, MODEL, lead, make_caller, make_job, picture, video_of
+from tests.factories import INPUT, MODEL, lead, make_job, picture, video_of
 
 S = JobState
 
@@ -226,31 +226,3 @@ async def test_delete__with_the_storage_away_can_be_repeated(
     aside.rename(videos)
     assert (await client.delete(f"/v1/jobs/{job_id}")).status_code == 204
     assert stored(storage) == []
-
-
-def test_content_of__leaves_files_that_did_not_come_with_a_job(database: Database, me: Caller) -> None:
-    job = make_job(
-        database, me, state=S.CANCELED, input={"prompt": "p", "image_url": "file_1", "tail_image_url": "file_2"}
-    )
-    other, _ = make_caller(database, project="others")
-    with database.transaction() as conn:
-        for file_id, owner, key in (("file_1", me, "files/1.jpg"), ("file_2", other, "inputs/2.jpg")):
-            files.insert(
-                conn,
-                files.File(
-                    id=file_id,
-                    project_id=owner.project.id,
-                    subject=None,
-                    content_type="image/jpeg",
-                    size_bytes=1,
-                    width=1,
-                    height=1,
-                    sha256="",
-                    storage_key=key,
-                    created_at=job.created_at,
-                    expires_at=job.created_at,
-                ),
-            )
-        assert endings.content_of(conn, job) == []
-        assert endings.scrub(conn, job, now=job.created_at) == []
-    assert count(database, "files") == 2

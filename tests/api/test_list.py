@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from app.api.callers import Caller
-from app.db import endings, jobs
+from app.db import endings
 from app.db.engine import Database
 from app.domain.states import JobState
 from tests.api.conftest import one_database, require_error
@@ -135,10 +135,3 @@ async def test_list__shows_inputs_and_costs_as_the_single_job_does(
     [listed] = (await client.get("/v1/jobs")).json()["data"]
     assert listed == (await client.get(f"/v1/jobs/{job.id}")).json()
     assert listed["input"] == INPUT and listed["cost"]["estimated_usd"] == 2.5
-
-
-def test_positions__are_counted_up_to_a_limit(database: Database, me: Caller) -> None:
-    made = [make_job(database, me) for _ in range(4)]
-    with database.transaction() as conn:
-        places = jobs.queue_positions(conn, made, at_most=2)
-    assert [places[job.id] for job in made] == [1, 2, 3, 3]

@@ -1,0 +1,173 @@
+"""The command as operators meet it: refusals in one line, keys once, and an end in order."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.acceptance.processes import Deployment, Process, clean_environment, free_port, ledger, sandbox
+
+JOB = {"model": "veo2", "input": {"prompt": "A boat"}}
+
+
+def reelay(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that is expected to end by itself."""
+    settings = {"REELAY_DATA_DIR": str(folder / "data")} | environment
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *arguments],
+        env=clean_environment(settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+
+
+def complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the one line with which it refused."""
+    assert done.returncode == 2, done.stderr
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith("reelay: ")
+    return line
+
+
+@pytest.fixture
+def house(folder: Path) -> Iterator[Deployment]:
+    deployment = Deployment(folder, upstream_url="http://127.0.0.1:9", database_url=None)
+    yield deployment
+    deployment.close()
+
+
+def test_serve__names_the_missing_key(folder: Path) -> None:
+    assert "REELAY_UPSTREAM_API_KEY" in complaint(reelay("serve", "--port", "0", folder=folder))
+
+
+def test_serve__names_a_setting_that_is_wrong(folder: Path) -> None:
+    done = reelay("serve", "--port", "0", folder=folder, REELAY_LEASE_SECONDS="soon")
+    assert "REELAY_LEASE_SECONDS" in complaint(done)
+
+
+def test_serve__refuses_to_simulate_with_a_real_key(folder: Path) -> None:
+    done = reelay("serve", "--sandbox", "--port", "0", folder=folder, AIML_API_KEY="k" * 20)
+    assert "--sandbox" in complaint(done)
+
+
+@pytest.mark.parametrize("command", [["worker"], ["serve", "--no-worker", "--port", "0"]])
+def test_serve__several_processes_need_postgres(folder: Path, command: list[str]) -> None:
+    done = reelay(*command, folder=folder, REELAY_UPSTREAM_API_KEY="k" * 20)
+    assert "Postgres" in complaint(done)
+
+
+def test_serve__a_second_process_and_a_taken_port_are_refused(house: Deployment) -> None:
+    _, base = house.serve()
+    port = base.rpartition(":")[2]
+    key = house.environment["REELAY_UPSTREAM_API_KEY"]
+    taken = complaint(reelay("serve", "--port", port, folder=house.folder, REELAY_UPSTREAM_API_KEY=key))
+    assert "--port" in taken
+    second = complaint(reelay("serve", "--port", "0", folder=house.folder, REELAY_UPSTREAM_API_KEY=key))
+    assert "another Reelay process" in second
+
+
+def test_serve__sandbox_and_real_jobs_never_share_a_database(house: Deployment) -> None:
+    house.serve()[0].stop()
+    done = reelay("serve", "--sandbox", "--port", "0", folder=house.folder)
+    assert "made for real jobs" in complaint(done)
+
+
+def test_development_key__exists_only_on_loopback(folder: Path) -> None:
+    port = free_port()
+    command = ["app.cli", "serve", "--sandbox", "--port", str(port)]
+    environment = {"REELAY_DATA_DIR": str(folder / "data")}
+    private = Process(command, log=folder / "a.log", ready="Development key: ", environment=environment)
+    public = Process(
+        [*command, "--host", "0.0.0.0"],  # that is the point
+        log=folder / "b.log",
+        ready="Reelay listens on",
+        environment=environment,
+    )
+    try:
+        private.start()
+        key = private.said().split("Development key: ")[1].split()[0]
+        headers = {"Authorization": f"Bearer {key}"}
+        assert httpx2.get(f"http://127.0.0.1:{port}/v1/jobs", headers=headers).status_code == 200
+        private.stop()
+        public.start()
+        assert "Development key" not in public.said()
+        assert httpx2.get(f"http://127.0.0.1:{port}/v1/jobs", headers=headers).status_code == 401
+        assert not (folder / "data" / "development-key").exists()
+    finally:
+        private.close()
+        public.close()
+
+
+def test_keys__are_shown_once_scoped_and_end_within_five_seconds(house: Deployment) -> None:
+    _, base = house.serve()
+    key = house.new_key(scopes="jobs:read", expires="30d")
+    headers = {"Authorization": f"Bearer {key}"}
+    assert httpx2.get(f"{base}/v1/jobs", headers=headers).status_code == 200
+    assert httpx2.post(f"{base}/v1/jobs", headers=headers, json=JOB).status_code == 403
+    [listed] = json.loads(house.run("keys", "list", "--project", "film", "--json"))
+    assert key not in json.dumps(listed)
+    assert (listed["scopes"], listed["revoked_at"]) == (["jobs:read"], None)
+    house.run("keys", "revoke", listed["id"])
+    deadline = time.monotonic() + 6
+    while httpx2.get(f"{base}/v1/jobs", headers=headers).status_code != 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["keys", "create", "--project", "nowhere", "--name", "x"], "no project named"),
+        (["keys", "revoke", "key_nothing"], "no key"),
+    ],
+)
+def test_keys__what_is_not_there_is_said(folder: Path, arguments: list[str], says: str) -> None:
+    done = reelay(*arguments, folder=folder)
+    assert (done.returncode, says in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("flag", [["--scopes", "jobs:fly"], ["--expires", "soon"], ["--expires", "0d"]])
+def test_keys__refuse_what_makes_no_sense(folder: Path, flag: list[str]) -> None:
+    assert reelay("projects", "create", "film", folder=folder).returncode == 0
+    done = reelay("keys", "create", "--project", "film", "--name", "x", *flag, folder=folder)
+    assert flag[0] in complaint(done)
+
+
+def test_stop__a_waiting_caller_is_answered_and_the_process_ends(house: Deployment) -> None:
+    process, base = house.serve()
+    headers = {"Authorization": f"Bearer {house.new_key()}"}
+    job = httpx2.post(f"{base}/v1/jobs", headers=headers, json=JOB).json()["id"]
+    answers: list[int] = []
+
+    def wait() -> None:
+        answers.append(httpx2.get(f"{base}/v1/jobs/{job}?wait=60", headers=headers, timeout=70).status_code)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.5)
+    assert process.stop() < 5
+    waiting.join(timeout=5)
+    assert answers == [200]
+
+
+def test_demo__with_real_money_asks_for_consent(folder: Path) -> None:
+    with sandbox(folder, "--speed", "40") as upstream:
+        real = {"REELAY_UPSTREAM_URL": upstream, "REELAY_UPSTREAM_API_KEY": "sandbox-key"}
+        out = str(folder / "out.mp4")
+        for accepted in ({}, {"REELAY_ACCEPT_COST_USD": "2.49"}, {"REELAY_ACCEPT_COST_USD": "plenty"}):
+            refused = reelay("demo", "--real", "--out", out, folder=folder, **real, **accepted)
+            assert "2.50 USD" in complaint(refused)
+        assert ledger(upstream)["count"] == 0
+        bought = reelay("demo", "--real", "--out", out, folder=folder, **real, REELAY_ACCEPT_COST_USD="2.50")
+        assert bought.returncode == 0, bought.stderr
+        assert ledger(upstream)["count"] == 1
+        assert (folder / "out.mp4").stat().st_size > 1000
