@@ -4,11 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from app.db import access
 from app.db.access import Key, Project
-from app.db.engine import Database
+from app.db.engine import Connection, Database
 from app.db.jobs import Owner
 from app.domain import secrets
 from app.domain.errors import NotFound

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 
 import structlog
 from fastapi import APIRouter, Depends, Query, Request
-from sqlalchemy import Connection
 from starlette.responses import Response, StreamingResponse
 
 from app.api import describing, ranges, showing
 from app.api.callers import Caller
 from app.api.deps import Given, House, HouseDep, identify, refuse_foreign_parameters, unauthenticated
 from app.db import jobs
+from app.db.engine import Connection
 from app.domain.errors import Conflict, NotFound
 from app.domain.job import Job
 from app.domain.secrets import Scope

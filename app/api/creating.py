@@ -6,7 +6,6 @@ from functools import partial
 
 import structlog
 from fastapi import APIRouter, Request
-from sqlalchemy import Connection
 from starlette.responses import JSONResponse, Response
 
 from app.api import describing, estimating, orders, retrying, showing, uploads, waiting, wire
@@ -16,6 +15,7 @@ from app.api.orders import Order
 from app.api.schemas import RetryRequest, checked
 from app.api.uploads import Intake
 from app.db import jobs
+from app.db.engine import Connection
 from app.domain.errors import NotFound, Unavailable
 from app.domain.ids import new_id
 from app.domain.job import Job, Priority

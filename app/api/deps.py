@@ -9,14 +9,13 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import Connection
 
 from app.api.callers import Caller, KeyRing
 from app.api.remembered import Remembered
 from app.catalogue.catalogue import Catalogue
 from app.db import access
 from app.db.access import Project
-from app.db.engine import Database
+from app.db.engine import Connection, Database
 from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
 from app.domain.secrets import Scope
 from app.domain.signing import Signer

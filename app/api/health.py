@@ -6,11 +6,11 @@ from datetime import timedelta
 import structlog
 from fastapi import APIRouter
 from pydantic import BaseModel
-from sqlalchemy import Connection
 from starlette.responses import JSONResponse, Response
 
 from app.api.deps import House, HouseDep
 from app.db import deployment, gate, schema
+from app.db.engine import Connection
 from app.domain.errors import StorageFailed, Unavailable
 
 log = structlog.get_logger(__name__)

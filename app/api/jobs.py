@@ -4,7 +4,6 @@ from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy import Connection
 from starlette.responses import Response
 
 from app.api import describing, listing, showing, uploads, waiting
@@ -12,6 +11,7 @@ from app.api.callers import Caller
 from app.api.deps import House, HouseDep, Reader, Writer
 from app.api.schemas import EventList, JobList
 from app.db import endings, events, jobs
+from app.db.engine import Connection
 from app.domain.errors import InvalidRequest
 from app.domain.job import Job
 from app.domain.states import JobState

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection
-
 from app.api import estimating, uploads
 from app.api.callers import Caller
 from app.api.deps import House, require_open
 from app.catalogue.catalogue import Catalogue, Model
 from app.db import endings, files, jobs
+from app.db.engine import Connection
 from app.domain.errors import Conflict, UnknownModel
 from app.domain.ids import new_id
 from app.domain.job import Job

@@ -4,12 +4,12 @@ import hashlib
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection
 from starlette.responses import Response
 
 from app.api.callers import Caller
 from app.api.deps import House
 from app.db import gate, jobs
+from app.db.engine import Connection
 from app.domain.job import Job
 from app.domain.states import ENDED_FOR_CALLERS, public_status
 from app.domain.views import JobView, Waiting, render_job

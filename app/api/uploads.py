@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from sqlalchemy import Connection
 
 from app.api.callers import Caller
 from app.api.deps import House
 from app.api.orders import Order
 from app.catalogue.catalogue import MediaKind
 from app.db import files
+from app.db.engine import Connection
 from app.domain.errors import InvalidRequest, MediaError, NotAnImage, StorageFailed
 from app.domain.ids import new_id
 from app.domain.job import File

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from fastapi import Request
-from sqlalchemy import Connection
 
 from app.api import showing
 from app.api.callers import Caller
 from app.api.deps import House, unauthenticated
 from app.db import access, jobs
+from app.db.engine import Connection
 from app.db.signals import job_topic
 from app.domain.job import Job
 from app.domain.states import ENDED_FOR_CALLERS

@@ -18,7 +18,6 @@ from app.cli import development
 from app.cli.child_sandbox import SANDBOX_KEY, SANDBOX_MEDIAN_SECONDS, ChildSandbox
 from app.db import schema
 from app.db.engine import Database
-from app.main import Role, serve, work
 from app.settings import Settings, SettingsError
 
 LOOP_FACTORY: Callable[[], asyncio.AbstractEventLoop] | None = None
@@ -50,6 +49,8 @@ def serve_command(
     worker: Annotated[bool, typer.Option(help="Also run the workers; several processes need Postgres.")] = True,
 ) -> None:
     """Serve the API, and run the workers in the same process."""
+    from app.main import Role, serve  # noqa: PLC0415  # short commands start without the whole service
+
     settings = Settings.load()
     configure_logs(settings)
     listener = _bound(host, port)
@@ -78,6 +79,8 @@ def serve_command(
 
 def worker_command() -> None:
     """Run the workers alone; any number of them share one Postgres."""
+    from app.main import Role, work  # noqa: PLC0415  # as above
+
     settings = Settings.load()
     configure_logs(settings)
     run(work(settings, Role(api=False), ready=lambda: _say("Reelay works.")))
