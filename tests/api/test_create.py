@@ -205,7 +205,8 @@ async def test_create__waits_for_the_end_if_preferred(
     waiting = asyncio.ensure_future(sent)
     job_id = (await asleep(database)).removeprefix("job:")
     await database.write(lambda conn: jobs.cancel(conn, job_id, owner=me.owner, now=database.now(conn)))
-    response = await waiting
+    async with asyncio.timeout(20):
+        response = await waiting
     assert (response.status_code, response.json()["status"]) == (201, "canceled")
     assert response.headers["preference-applied"] == "wait=60"
 

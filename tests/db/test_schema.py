@@ -1,0 +1,56 @@
+"""Migrations run up and down, and the database they build is the one the tables describe."""
+
+import pytest
+import sqlalchemy as sa
+
+from app.db import schema
+from app.db.engine import Database
+from app.db.tables import metadata
+from app.domain.states import JobState
+
+
+def checks(database: Database) -> set[tuple[str, str]]:
+    """Return the named CHECK constraints of every table."""
+    inspector = sa.inspect(database.engine)
+    return {
+        (table, str(check["name"])) for table in metadata.tables for check in inspector.get_check_constraints(table)
+    }
+
+
+def test_migrations__down_and_up_again(database: Database) -> None:
+    with database.transaction() as conn:
+        assert schema.is_ready(conn)
+        schema.downgrade(conn)
+    assert set(sa.inspect(database.engine).get_table_names()) == {"alembic_version"}
+    with database.transaction() as conn:
+        assert not schema.is_ready(conn)
+        schema.upgrade(conn)
+        assert schema.current(conn) == schema.head()
+
+
+def test_migrations__leave_nothing_to_generate(database: Database) -> None:
+    with database.transaction() as conn:
+        assert schema.differences(conn) == []
+
+
+def test_migrations__write_every_check_constraint(database: Database) -> None:
+    described = {
+        (table.name, str(constraint.name))
+        for table in metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, sa.CheckConstraint)
+    }
+    assert checks(database) == {(table, f"{name}") for table, name in described}
+
+
+@pytest.mark.parametrize("state", sorted(JobState))
+def test_check_of_states__knows_every_state(database: Database, state: JobState) -> None:
+    inspector = sa.inspect(database.engine)
+    [text] = [c["sqltext"] for c in inspector.get_check_constraints("jobs") if c["name"] == "ck_jobs_state"]
+    assert f"'{state}'" in text
+
+
+def test_is_ready__a_newer_schema_still_serves_an_older_build(database: Database) -> None:
+    with database.transaction() as conn:
+        conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        assert schema.is_ready(conn)
