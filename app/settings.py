@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
 
 PLACEHOLDERS = ("change", "example", "placeholder", "secret", "todo", "xxx", "your-", "<")
 SHORTEST_SECRET = 32
@@ -27,8 +28,9 @@ class FileOrEnv(EnvSettingsSource):
             if path := os.environ.get(f"{name}_FILE"):
                 try:
                     return Path(path).read_text("utf-8").strip(), field_name, False
-                except OSError as error:
-                    raise SettingsError(f"{name}_FILE: {path} cannot be read ({error.strerror}).") from error
+                except (OSError, UnicodeDecodeError) as error:
+                    reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+                    raise SettingsError(f"{name}_FILE: {path} cannot be read ({reason}).") from error
         return super().get_field_value(field, field_name)
 
 
@@ -105,6 +107,10 @@ class Settings(BaseSettings):
         """Read the environment; raise SettingsError with one line per wrong variable."""
         try:
             return cls(**given)
+        except SourceError as error:  # how pydantic-settings passes on what a source raised
+            if isinstance(error.__cause__, SettingsError):
+                raise error.__cause__ from None
+            raise SettingsError(str(error)) from None
         except ValidationError as error:
             lines = [f"REELAY_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
             raise SettingsError("\n".join(lines)) from None

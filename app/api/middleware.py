@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from urllib.parse import quote
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -81,5 +82,6 @@ def _request_id(headers: Headers) -> str:
 def _log_access(scope: Scope, status: int | None, *, seconds: float) -> None:
     # Never the query string: that of a signed URL opens it.
     write = log.debug if scope["path"] in _QUIET_PATHS else log.info
+    path = quote(scope["path"][:200])  # a line break in it must not begin a line of the log
     milliseconds = round(seconds * 1000, 1)
-    write("request_served", method=scope["method"], path=scope["path"][:200], status=status, duration_ms=milliseconds)
+    write("request_served", method=scope["method"], path=path, status=status, duration_ms=milliseconds)

@@ -10,8 +10,8 @@ import httpx2
 
 from tests.acceptance.processes import Deployment, ledger, sandbox, wait_for_all
 
-JOBS = int(os.environ.get("CRASH_JOBS", "30"))
-KILLS = int(os.environ.get("CRASH_KILLS", "5"))
+JOBS = int(os.environ.get("CRASH_JOBS", "20"))
+KILLS = int(os.environ.get("CRASH_KILLS", "4"))
 """CRASH_JOBS=50 CRASH_KILLS=10 runs the full measure."""
 
 

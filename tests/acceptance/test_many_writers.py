@@ -10,7 +10,7 @@ import httpx2
 from tests.acceptance.processes import Deployment, sandbox
 
 WRITERS = 64
-SECONDS = float(os.environ.get("WRITER_SECONDS", "8"))
+SECONDS = float(os.environ.get("WRITER_SECONDS", "5"))
 """WRITER_SECONDS=60 runs the whole minute; a shorter run finds the same faults."""
 
 

@@ -229,7 +229,8 @@ async def test_access_line__tells_no_secret(
     url = (await client.get(f"/v1/jobs/{job.id}", headers={"X-Request-Id": "r1"})).json()["video"]["url"]
     await client.get(url)
     await client.get("/healthz")
-    first, second = (line for line in lines if line["event"] == "request_served")
+    await client.get("/v1/%0Ainvented")
+    first, second, third = (line for line in lines if line["event"] == "request_served")
     assert first | {"duration_ms": 0} == {
         "event": "request_served",
         "method": "GET",
@@ -238,6 +239,7 @@ async def test_access_line__tells_no_secret(
         "duration_ms": 0,
         "request_id": "r1",
     }
+    assert third["path"] == "/v1/%0Ainvented"
     assert "signature" not in str(second) and "rly_" not in str(lines)
 
 

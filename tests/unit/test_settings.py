@@ -98,7 +98,6 @@ def test_file__goes_before_the_variable_and_serves_numbers_too(monkeypatch: pyte
     assert load(monkeypatch, environment).upstream_max_in_flight == 7
 
 
-@pytest.mark.xfail(reason="pydantic-settings wraps the refusal in an error of its own: a traceback, not a line")
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["missing", "not text"])
 def test_file__that_cannot_be_read_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
