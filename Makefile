@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2 --dist worksteal
 
 # Tests must not see the keys, or the settings, of the person who runs them.
 CLEAN_ENV := env -u AIML_API_KEY $$(env | sed -n 's/^\(REELAY_[A-Za-z0-9_]*\)=.*/-u \1/p')
@@ -24,7 +24,7 @@ serve: $(VENV)/.ready ## Start Reelay on 127.0.0.1:8000, with the sandbox unless
 	@key="$$REELAY_UPSTREAM_API_KEY$$REELAY_UPSTREAM_API_KEY_FILE$$AIML_API_KEY"; \
 		if [ -n "$$key" ]; then exec $(BIN)/reelay serve; else exec $(BIN)/reelay serve --sandbox; fi
 
-test: $(VENV)/.ready-dev ## Run the tests (PYTEST_ARGS="-n 2 tests/db": in two processes, only these)
+test: $(VENV)/.ready-dev ## Run the tests (PYTEST_ARGS=tests/db: only these, in one process)
 	@$(CLEAN_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.ready-dev ## Check style, types, import contracts and that the migrations are up to date

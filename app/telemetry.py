@@ -80,3 +80,5 @@ def _adopt_standard_library(
     root.setLevel(level.upper())
     for noisy in ("uvicorn", "httpx2", "httpcore2", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It warns of every malformed form; the caller is told, and that is enough.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

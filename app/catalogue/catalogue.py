@@ -144,10 +144,36 @@ def _described(model: Model, fault: Any) -> InvalidRequest:
     return InvalidRequest(message, code="invalid_input", param=".".join(["input", *path]))
 
 
+_TYPES = {
+    "string": "a text (string)",
+    "integer": "a whole number (integer)",
+    "number": "a number",
+    "boolean": "true or false (boolean)",
+    "array": "a list (array)",
+    "object": "an object",
+    "null": "null",
+}
+_LIMITS = {
+    "minimum": "must be at least {}.",
+    "maximum": "must be at most {}.",
+    "exclusiveMinimum": "must be more than {}.",
+    "exclusiveMaximum": "must be less than {}.",
+    "minLength": "must have at least {} characters.",
+    "maxLength": "must have at most {} characters.",
+    "minItems": "must have at least {} entries.",
+    "maxItems": "must have at most {} entries.",
+}
+
+
 def _expectation(fault: Any) -> str:
-    if fault.kind.name == "enum":
+    """Say what the value must be, without repeating what it was."""
+    kind = fault.kind.name
+    if kind == "enum":
         allowed = [str(option) for option in fault.kind.options]
         close = difflib.get_close_matches(str(fault.instance), allowed, n=1)
         return f"must be one of {', '.join(allowed)}." + (f" Did you mean {close[0]}?" if close else "")
-    message = str(fault.message).splitlines()[0]
-    return message if len(message) <= 200 else message[:199] + "…"
+    if kind == "type":
+        return f"must be {' or '.join(_TYPES[name] for name in fault.kind.types)}."
+    if kind in _LIMITS:
+        return _LIMITS[kind].format(fault.kind.limit)
+    return f"does not fit the model's schema ({kind}). GET /v1/models shows it."
