@@ -17,13 +17,15 @@ import uvicorn
 from pydantic import SecretStr
 from uvicorn import Config
 
+from app.api.connection import BoundedConnection
 from app.api.deps import House
 from app.api.routes import build
 from app.catalogue import catalogue
 from app.db import deployment, schema, serving_lock
 from app.db.deployment import Mode
-from app.db.engine import Database
+from app.db.engine import ArgumentError, Database
 from app.db.listen import listen
+from app.domain.errors import StorageFailed
 from app.domain.signing import Signer
 from app.media.store import Store
 from app.outbound.download import download
@@ -34,14 +36,23 @@ from app.workers.leases import Leasing
 from app.workers.loop import Duty, run_all
 from app.workers.poll import Poller
 from app.workers.prices import PriceKeeper
-from app.workers.save import Saver
+from app.workers.save import Saver, clear_spool
 from app.workers.submit import Submitter
 from app.workers.sweep import Sweeper
 
 log = structlog.get_logger()
 DRAIN_SLACK_SECONDS = 5.0
+LONGEST_POST = 3
+"""A POST may take its timeout three times: to be sent, to be answered, to be read."""
 DOWNLOAD_DEADLINE_SECONDS = 900.0
-SERVER_LIMITS: dict[str, Any] = {"timeout_graceful_shutdown": 4, "timeout_keep_alive": 30, "server_header": False}
+SERVING: dict[str, Any] = {
+    "http": BoundedConnection,
+    "timeout_graceful_shutdown": 4,
+    "timeout_keep_alive": 30,
+    "server_header": False,
+    "log_config": None,
+    "access_log": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,7 @@ class Role:
 def prepare_database(db: Database, *, mode: Mode) -> str:
     """Bring a SQLite schema up to date, refuse an old Postgres one, and return the deployment id."""
     with db.transaction() as conn:
-        if db.is_sqlite:
+        if db.is_sqlite and not schema.is_ready(conn):
             schema.upgrade(conn)
         elif not schema.is_ready(conn):
             raise SettingsError("The database's schema is older than this build. Run `reelay migrate` first.")
@@ -74,12 +85,12 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
     Raises SettingsError, one line, for whatever an operator can mend.
     """
     async with AsyncExitStack() as stack:
-        db = Database(settings.sqlalchemy_url)
+        db = _database(settings)
         stack.callback(db.close)
         if db.is_sqlite:
             _claim_sqlite(stack, db, role)
         deployment_id = await asyncio.to_thread(prepare_database, db, mode=role.mode)
-        store = Store.open(settings.media_url)
+        store = _store(settings)
         house = House(
             db=db,
             store=store,
@@ -97,8 +108,26 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
         if role.workers:
             upstream = await stack.enter_async_context(_upstream(settings))
             duties = _duties(settings, db=db, store=store, upstream=upstream, deployment_id=deployment_id)
-            await stack.enter_async_context(_working(duties, db=db, grace=settings.submit_timeout_seconds))
+            await stack.enter_async_context(
+                _working(duties, db=db, grace=LONGEST_POST * settings.submit_timeout_seconds)
+            )
         yield house
+
+
+def _database(settings: Settings) -> Database:
+    try:
+        return Database(settings.sqlalchemy_url)
+    except (ArgumentError, ValueError):
+        raise SettingsError("REELAY_DATABASE_URL is no database address that can be read.") from None
+    except OSError as error:
+        raise SettingsError(f"REELAY_DATA_DIR: {settings.data_dir} cannot be used ({error.strerror}).") from None
+
+
+def _store(settings: Settings) -> Store:
+    try:
+        return Store.open(settings.media_url)
+    except (ValueError, OSError, StorageFailed) as error:
+        raise SettingsError(f"REELAY_STORAGE_URL: {error}") from None
 
 
 def _claim_sqlite(stack: AsyncExitStack, db: Database, role: Role) -> None:
@@ -113,7 +142,10 @@ def _claim_sqlite(stack: AsyncExitStack, db: Database, role: Role) -> None:
 async def serve(settings: Settings, role: Role, *, listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT: first the connections end, then the workers, then the house closes."""
     async with opened(settings, role) as house:
-        server = Server(Config(build(house), log_config=None, access_log=False, **SERVER_LIMITS), ready=ready)
+        server = Server(
+            Config(build(house), **SERVING),
+            ready=ready,
+        )
 
         def stop() -> None:
             house.close_door()
@@ -167,21 +199,29 @@ def _upstream(settings: Settings) -> UpstreamClient:
         raise SettingsError(
             "REELAY_UPSTREAM_API_KEY is missing. Set it, or start with --sandbox to try Reelay without spending."
         )
-    return UpstreamClient(
-        settings.upstream_url,
-        api_key=SecretStr(key.get_secret_value().strip()),
-        submit_timeout_seconds=settings.submit_timeout_seconds,
-    )
+    try:
+        return UpstreamClient(
+            settings.upstream_url,
+            api_key=SecretStr(key.get_secret_value().strip()),
+            submit_timeout_seconds=settings.submit_timeout_seconds,
+        )
+    except ValueError as error:
+        raise SettingsError(f"REELAY_UPSTREAM_URL or REELAY_UPSTREAM_API_KEY: {error}") from None
 
 
 def _duties(
     settings: Settings, *, db: Database, store: Store, upstream: UpstreamClient, deployment_id: str
 ) -> list[Duty]:
+    clear_spool(settings.spool_dir, older_than_seconds=2 * DOWNLOAD_DEADLINE_SECONDS)
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     leasing = Leasing(db, seconds=settings.lease_seconds)
+    try:
+        guard = Guard(settings.trusted)
+    except ValueError as error:
+        raise SettingsError(f"REELAY_TRUSTED_HOSTS: {error}") from None
     fetch = partial(
         download,
-        guard=Guard(settings.trusted),
+        guard=guard,
         max_bytes=settings.max_video_bytes,
         deadline_seconds=DOWNLOAD_DEADLINE_SECONDS,
     )

@@ -9,9 +9,12 @@ from typing import Any, Literal
 import structlog
 
 _PATTERNS = [
-    (re.compile(r"\brl[yt]_[0-9A-Za-z]{8,}"), "rly_[redacted]"),
+    (re.compile(r"rl[yt]_[0-9A-Za-z]{16,}"), "rly_[redacted]"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+"), r"\1 [redacted]"),
-    (re.compile(r"(?i)\b(signature|x-amz-signature|x-amz-credential|token|sig)=[^&\s\"']+"), r"\1=[redacted]"),
+    (
+        re.compile(r"(?i)\b(signature|x-amz-signature|x-amz-credential|token|sig)(?:=|%3d)[^&\s\"']+"),
+        r"\1=[redacted]",
+    ),
     (re.compile(r"(://[^/\s:@]+):[^@\s/]+@"), r"\1:[redacted]@"),
     (re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=]+"), "data:[redacted]"),
 ]

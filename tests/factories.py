@@ -9,7 +9,7 @@ from PIL import Image
 from sqlalchemy import Connection
 
 from app.api.callers import Caller
-from app.db import access, jobs
+from app.db import access, files, jobs
 from app.db.engine import Database
 from app.domain.ids import new_id
 from app.domain.job import Job
@@ -83,7 +83,7 @@ def make_job(database: Database, caller: Caller, *, state: JobState = JobState.Q
             "due_at": now,
             "created_at": now,
         }
-        job = jobs.insert(conn, Job(**values | given))
+        job = jobs.insert(conn, Job(**values | given), file_ids=files.references((values | given)["input"]))
         for to in PATHS[state]:
             job = lead(conn, database, job, to=to)
     return job

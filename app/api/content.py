@@ -130,7 +130,8 @@ def _stored(job: Job, variant: Variant) -> Stored:
     """Return what is served; raise Conflict while it is not ready and NotFound if there is none."""
     if job.state is not JobState.SUCCEEDED or job.video is None:
         if job.state in ENDED_FOR_CALLERS:
-            raise NotFound(f"The job has {job.state}: there is no video.", code="no_video")
+            how = "has failed" if job.state is JobState.FAILED else "was canceled"
+            raise NotFound(f"The job {how}: there is no video.", code="no_video")
         raise Conflict(
             "The video is not ready. Wait with GET /v1/jobs/{id}?wait=60.",
             code="video_not_ready",

@@ -14,7 +14,7 @@ from app.api.deps import Creator, House, HouseDep, require_open
 from app.api.orders import Order
 from app.api.schemas import RetryRequest, checked
 from app.api.uploads import Intake
-from app.db import jobs
+from app.db import files, jobs
 from app.db.engine import Connection
 from app.domain.errors import NotFound, Unavailable
 from app.domain.ids import new_id
@@ -123,6 +123,7 @@ def _insert(conn: Connection, *, job_id: str, order: Order, intake: Intake, call
             due_at=now,
             created_at=now,
         ),
+        file_ids=files.references({name: intake.input.get(name) for name in order.model.media_parameters}),
     )
 
 

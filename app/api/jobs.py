@@ -11,6 +11,7 @@ from app.api.callers import Caller
 from app.api.deps import House, HouseDep, Reader, Writer
 from app.api.schemas import EventList, JobList
 from app.db import endings, events, jobs
+from app.db.endings import Remains
 from app.db.engine import Connection
 from app.domain.errors import InvalidRequest
 from app.domain.job import Job
@@ -121,19 +122,14 @@ async def cancel_job(job_id: str, caller: Writer, house: HouseDep) -> Response:
 async def delete_job(job_id: str, caller: Writer, house: HouseDep) -> Response:
     """Forget a finished job's video, input and metadata for good. What it cost stays in the books."""
 
-    def content(conn: Connection) -> list[str]:
-        return endings.content_of(conn, jobs.get(conn, job_id, owner=caller.owner))
-
-    def scrub(conn: Connection) -> list[str]:
+    def scrub(conn: Connection) -> Remains:
         job = jobs.get(conn, job_id, owner=caller.owner, lock=True)
         return endings.scrub(conn, job, now=house.db.now(conn))
 
-    # The bytes go first: with the storage away the job stays, and can be deleted again.
-    keys = await house.db.read(content)
-    for key in keys:
-        await house.store.delete(key)
-    released = await house.db.write(scrub)
-    await uploads.discard([key for key in released if key not in keys], store=house.store)
+    remains = await house.db.write(scrub)
+    # From here on nobody sees it. With the storage away the bytes go later: the sweep finds them by their rows.
+    if await uploads.discard(remains.storage_keys, store=house.store):
+        await house.db.write(partial(endings.buried, remains=remains))
     return Response(status_code=204)
 
 

@@ -15,6 +15,8 @@ from app.domain.errors import InvalidRequest, ServerError
 
 log = structlog.get_logger(__name__)
 LONGEST_URL = 8192
+UNREAD = frozenset({401, 403, 408, 413, 415})
+"""Refusals that come before the body was read to its end."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
 
@@ -71,6 +73,8 @@ class _Answer:
             headers["X-Request-Id"] = self._request_id
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "no-referrer"
+            if self.status in UNREAD:
+                headers["Connection"] = "close"  # else we would have to swallow a body that nobody reads
         await self._send(message)
 
 

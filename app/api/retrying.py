@@ -51,7 +51,7 @@ def retry(
         created_at=now,
         retried_from=original.id,
     )
-    return jobs.insert(conn, again), True
+    return jobs.insert(conn, again, file_ids=named), True
 
 
 def _same_model(original: Job, *, catalogue: Catalogue) -> Model:

@@ -113,17 +113,28 @@ class ErrorBody(BaseModel):
     error: Fault
 
 
+MOST_FIELDS = 100
 R = TypeVar("R", bound=Request)
 
 
 def checked(given: dict[str, Any], *, schema: type[R], strict: bool) -> R:
     """Return the request; raise InvalidRequest for its first fault. Not `strict`: numbers may come as text."""
+    _refuse_crowds(given)
     try:
         return schema.model_validate(given, strict=strict)
     except ValidationError as error:
         # Pydantic reports unknown fields last: they are the likelier reason for what else is missing.
-        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+        faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
         raise _described(faults[0], schema=schema) from None
+
+
+def _refuse_crowds(given: dict[str, Any]) -> None:
+    """Refuse absurd numbers of fields before each of them is looked at."""
+    if len(given) > MOST_FIELDS:
+        raise InvalidRequest(f"The body has more than {MOST_FIELDS} fields.")
+    for name, value in given.items():
+        if isinstance(value, dict) and len(value) > MOST_FIELDS:
+            raise InvalidRequest(f"{shown(name)!r} has more than {MOST_FIELDS} fields.", param=shown(name))
 
 
 def _described(fault: Any, *, schema: type[Request]) -> InvalidRequest:

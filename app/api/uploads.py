@@ -147,13 +147,16 @@ async def store_all(uploads: list[Upload], *, store: Store) -> None:
         raise
 
 
-async def discard(storage_keys: list[str], *, store: Store) -> None:
-    """Delete what was stored for nothing; what can't be deleted now is only noted."""
+async def discard(storage_keys: list[str], *, store: Store) -> bool:
+    """Delete stored bytes; what can't be deleted now is noted. Tell whether all are gone."""
+    gone = True
     for key in storage_keys:
         try:
             await store.delete(key)
         except StorageFailed as error:
-            log.error("object_orphaned", key=key, reason=str(error))
+            gone = False
+            log.error("object_not_deleted", key=key, reason=str(error))
+    return gone
 
 
 def record(conn: Connection, intake: Intake, *, caller: Caller, now: datetime) -> None:

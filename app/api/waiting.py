@@ -20,12 +20,13 @@ from app.domain.views import JobView
 LONGEST_WAIT_SECONDS = 60
 SAFETY_POLL_SECONDS = 3.0
 """How often a waiting request looks by itself. Wakes come at once; this is for those that a replica missed."""
+_QUOTED = re.compile(r"(?<!wait=)\"[^\"]*\"")
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=[,;]|$)", re.IGNORECASE)
 
 
 def preferred_seconds(request: Request) -> int:
     """Return how long the caller prefers to wait, at most a minute; 0 if it did not say or cannot be understood."""
-    found = _WAIT.search(", ".join(request.headers.getlist("prefer")))
+    found = _WAIT.search(_QUOTED.sub("", ", ".join(request.headers.getlist("prefer"))))
     return min(int(found[1]), LONGEST_WAIT_SECONDS) if found else 0
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from fastapi import Request
 
 from app.api import multipart
 from app.api.multipart import Form
-from app.domain.errors import InvalidRequest, PayloadTooLarge, UnsupportedMedia
+from app.domain.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedMedia
 from app.domain.text import storable
 
 T = TypeVar("T")
@@ -19,6 +20,7 @@ DEEPEST = 32
 LONGEST_NAME = 200
 LARGEST_INTEGER = 2**63 - 1
 INLINE_PARSE_BYTES = 1 << 16
+BODY_SECONDS = 300.0
 
 
 async def read_body(request: Request, *, cap: int) -> bytes:
@@ -29,10 +31,14 @@ async def read_body(request: Request, *, cap: int) -> bytes:
     if stated.isdecimal() and int(stated[:20]) > cap:
         raise _too_large(cap)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > cap:
-            raise _too_large(cap)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > cap:
+                    raise _too_large(cap)
+    except TimeoutError:
+        raise RequestTimeout(f"The body did not arrive within {BODY_SECONDS:g} seconds.") from None
     return bytes(body)
 
 
@@ -107,8 +113,8 @@ def _integer(digits: str) -> float | int:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
+        counted = Counter(name for name, _ in pairs)
+        twice = next(name for name in found if counted[name] > 1)
         raise InvalidRequest(f"The field {shown(twice)!r} is given twice.", code="duplicate_field", param=shown(twice))
     return found
 

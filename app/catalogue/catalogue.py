@@ -1,8 +1,10 @@
 """Look models up, check and coerce a caller's input against a model's documented schema, know the defaults."""
 
 import difflib
+import itertools
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +15,10 @@ import jsonschema_rs
 from app.domain.errors import InvalidRequest, UnknownModel
 
 DEFAULT_MODEL = "veo2/image-to-video"
+LONGEST_GUESSED = 64
+"""Longer words are no typing errors, and guessing at them costs time."""
+MOST_FAULTS = 20
+_NUMBER = re.compile(r"[-+]?[0-9.]{1,24}(?:[eE][-+]?[0-9]{1,3})?")
 MediaKind = Literal["image", "video", "audio"]
 
 
@@ -58,12 +64,12 @@ class Model:
         for name in coerced:
             if name not in self.properties:
                 raise InvalidRequest(
-                    f"{self.id} has no parameter {name!r}.{_suggestion(name, self.properties)} "
+                    f"{self.id} has no parameter {name[:LONGEST_GUESSED]!r}.{_suggestion(name, self.properties)} "
                     f"It takes: {', '.join(self.properties)}.",
                     code="unknown_parameter",
-                    param=f"input.{name}",
+                    param=f"input.{name[:LONGEST_GUESSED]}",
                 )
-        if faults := list(self._validator.iter_errors(coerced)):
+        if faults := list(itertools.islice(self._validator.iter_errors(coerced), MOST_FAULTS)):
             # What a value may be helps more than what type it should have.
             raise _described(self, next((fault for fault in faults if fault.kind.name == "enum"), faults[0]))
         for name in self.input_schema.get("required", ()):
@@ -121,15 +127,16 @@ def _coerce(value: Any, schema: dict[str, Any]) -> Any:
 
 
 def _is_number(text: str, kind: type[int] | type[float]) -> bool:
+    if not _NUMBER.fullmatch(text):
+        return False
     try:
-        number = kind(text)
+        return math.isfinite(kind(text))
     except ValueError:
         return False
-    return len(text) <= 32 and math.isfinite(number)
 
 
 def _suggestion(name: str, known: dict[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name[:LONGEST_GUESSED], known, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
@@ -170,7 +177,7 @@ def _expectation(fault: Any) -> str:
     kind = fault.kind.name
     if kind == "enum":
         allowed = [str(option) for option in fault.kind.options]
-        close = difflib.get_close_matches(str(fault.instance), allowed, n=1)
+        close = difflib.get_close_matches(str(fault.instance)[:LONGEST_GUESSED], allowed, n=1)
         return f"must be one of {', '.join(allowed)}." + (f" Did you mean {close[0]}?" if close else "")
     if kind == "type":
         return f"must be {' or '.join(_TYPES[name] for name in fault.kind.types)}."

@@ -27,7 +27,7 @@ if sys.platform != "win32":
     LOOP_FACTORY = uvloop.new_event_loop
 
 Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
-Port = Annotated[int, typer.Option(help="The port; 0 chooses a free one.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 chooses a free one.")]
 Speed = Annotated[float, typer.Option(help="How many times faster than life the sandbox generates.")]
 
 
@@ -104,6 +104,8 @@ def migrate_command(
     db = Database(Settings.load().sqlalchemy_url)
     try:
         with db.transaction() as conn:
+            if to not in ("head", "base") and to not in schema.revisions():
+                raise SettingsError(f"--to {to!r}: this build knows {', '.join(schema.revisions())}.")
             if check:
                 found = schema.differences(conn)
                 _say(json.dumps([str(difference) for difference in found]) if found else "The schema fits this build.")

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from app.db import gate, jobs, submissions
 from app.db.jobs import as_job
 from app.db.tables import jobs as jobs_table
-from app.db.tables import projects
+from app.db.tables import one_of, projects
+from app.db.tables import submissions as submissions_table
 from app.domain.job import Job, Submission
 from app.domain.states import OCCUPYING, JobState
 
@@ -65,7 +66,7 @@ def admit(
 def _occupied(conn: Connection) -> dict[str, int]:
     """Return how many of the upstream's places each project takes."""
     count = sa.func.count()
-    query = sa.select(T.project_id, count).where(T.state.in_(sorted(OCCUPYING))).group_by(T.project_id)
+    query = sa.select(T.project_id, count).where(one_of(T.state, OCCUPYING)).group_by(T.project_id)
     return {row[0]: row[1] for row in conn.execute(query)}
 
 
@@ -108,7 +109,7 @@ def _rotate(conn: Connection, project_ids: set[str], *, now: datetime) -> None:
 
 def due_polls(conn: Connection, *, now: datetime, limit: int) -> list[Job]:
     """Return generations whose poll is due, locked; the caller books their next poll in the same transaction."""
-    watched = T.state.in_([JobState.ABANDONED, JobState.GENERATING])
+    watched = one_of(T.state, [JobState.ABANDONED, JobState.GENERATING])
     query = (
         sa.select(jobs_table)
         .where(watched, T.generation_id.is_not(None), T.due_at <= now)
@@ -131,7 +132,7 @@ def due_saves(conn: Connection, *, now: datetime, lease: Lease, limit: int) -> l
     free = sa.or_(T.lease_token.is_(None), T.lease_expires_at <= now)
     chosen = (
         sa.select(T.id)
-        .where(T.state == JobState.SAVING, T.due_at <= now, free)
+        .where(one_of(T.state, [JobState.SAVING]), T.due_at <= now, free)
         .order_by(T.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -165,7 +166,30 @@ def expired_submits(conn: Connection, *, now: datetime, limit: int = 100) -> lis
     """Return jobs whose submitter let its lease run out, locked."""
     query = (
         sa.select(jobs_table)
-        .where(T.state == JobState.SUBMITTING, T.lease_expires_at <= now)
+        .where(T.lease_token.is_not(None), T.state == JobState.SUBMITTING, T.lease_expires_at <= now)
+        .order_by(T.lease_expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [as_job(row) for row in conn.execute(query)]
+
+
+def answered_late(conn: Connection, *, limit: int = 100) -> list[Job]:
+    """Return jobs nobody works on whose submission has an answer all the same, locked.
+
+    An id that another job has already stays a conflict for a person to look at.
+    """
+    submission, other = submissions_table.c, jobs_table.alias()
+    taken = sa.exists().where(other.c.generation_id == submission.generation_id)
+    answered = sa.exists().where(
+        submission.job_id == T.id,
+        submission.n == T.attempts,
+        submission.state.in_(["accepted", "not_sent", "refused"]),
+        ~taken,
+    )
+    query = (
+        sa.select(jobs_table)
+        .where(one_of(T.state, [JobState.ABANDONED, JobState.UNCONFIRMED]), T.generation_id.is_(None), answered)
         .order_by(T.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -177,8 +201,8 @@ def overdue_starts(conn: Connection, *, now: datetime, limit: int = 100) -> list
     """Return queued jobs whose start_by has passed, locked."""
     query = (
         sa.select(jobs_table)
-        .where(T.state == JobState.QUEUED, T.start_by <= now)
-        .order_by(T.id)
+        .where(one_of(T.state, [JobState.QUEUED]), T.start_by.is_not(None), T.start_by <= now)
+        .order_by(T.start_by)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )

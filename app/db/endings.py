@@ -1,6 +1,8 @@
 """What happens to finished jobs: they are retried as new ones, deleted, or expire."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -9,7 +11,7 @@ from app.db import events, files
 from app.db.jobs import Owner, as_job, get
 from app.db.tables import jobs
 from app.domain.errors import Conflict
-from app.domain.job import File, Job
+from app.domain.job import Job
 from app.domain.states import TERMINAL, JobState, public_status
 
 T = jobs.c
@@ -44,36 +46,50 @@ def retryable(conn: Connection, job_id: str, *, owner: Owner, accept_new_charge:
     return job
 
 
-def content_of(conn: Connection, job: Job) -> list[str]:
-    """Return the storage keys that go with a finished job: its video, its poster, the inputs that only it uses.
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """Stored bytes that nothing shows any more, and the rows that still name them."""
 
-    Raises Conflict for a job that our books still watch.
-    """
-    _require_finished(job)
-    return _content(job, files.going_with(conn, job))
+    job_id: str
+    storage_keys: list[str]
+    file_ids: list[str]
 
 
-def scrub(conn: Connection, job: Job, *, now: datetime) -> list[str]:
-    """Forget a finished job's content for good, keep its cost; return the storage keys to delete.
+def scrub(conn: Connection, job: Job, *, now: datetime) -> Remains:
+    """Forget a finished job's content for good, keep its cost; return what is left to delete in the store.
 
-    The caller holds the row's lock. Raises Conflict for a job that our books still watch.
+    The caller holds the row's lock. From here on nobody can see or use the content; the rows name the bytes until
+    `buried` says that they are gone, so that a storage that is away loses nothing. Raises Conflict for a job that our
+    books still watch.
     """
     _require_finished(job)
     inputs = files.going_with(conn, job)
-    files.delete(conn, [file.id for file in inputs])
+    files.condemn(conn, [file.id for file in inputs], now=now)
+    files.unlink(conn, job.id)
     events.scrub(conn, job.id)
     conn.execute(
         jobs.update()
         .where(T.id == job.id)
-        .values(input={}, metadata={}, error_message=None, result_url=None, video=None, deleted_at=now)
+        .values(input={}, metadata={}, error_message=None, result_url=None, deleted_at=now)
     )
-    return _content(job, inputs)
+    keys = [*_video_keys(job.video), *(file.storage_key for file in inputs)]
+    return Remains(job.id, keys, [file.id for file in inputs])
 
 
-def _content(job: Job, inputs: list[File]) -> list[str]:
-    video = job.video or {}
-    kept = [video[name] for name in ("key", "poster_key") if video.get(name)]
-    return [*kept, *(file.storage_key for file in inputs)]
+def _video_keys(video: dict[str, Any] | None) -> list[str]:
+    return [video[name] for name in ("key", "poster_key") if video.get(name)] if video else []
+
+
+def unburied(conn: Connection, *, limit: int) -> list[Remains]:
+    """Return deleted jobs whose video could not be deleted in the store so far."""
+    query = sa.select(T.id, T.video).where(T.deleted_at.is_not(None), T.video.is_not(None)).limit(limit)
+    return [Remains(row.id, _video_keys(row.video), []) for row in conn.execute(query)]
+
+
+def buried(conn: Connection, remains: Remains) -> None:
+    """The bytes are gone: forget their names."""
+    files.delete(conn, remains.file_ids)
+    conn.execute(jobs.update().where(T.id == remains.job_id, T.deleted_at.is_not(None)).values(video=None))
 
 
 def _require_finished(job: Job) -> None:
@@ -84,8 +100,8 @@ def _require_finished(job: Job) -> None:
         )
 
 
-def expired(conn: Connection, *, finished_before: datetime, limit: int) -> list[Job]:
-    """Return finished jobs older than that, locked."""
+def scrub_expired(conn: Connection, *, finished_before: datetime, now: datetime, limit: int) -> int:
+    """Scrub finished jobs older than that; return how many. Their bytes are then among the `unburied`."""
     query = (
         sa.select(jobs)
         .where(T.finished_at < finished_before, T.state.in_(sorted(TERMINAL)), T.deleted_at.is_(None))
@@ -93,4 +109,7 @@ def expired(conn: Connection, *, finished_before: datetime, limit: int) -> list[
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [as_job(row) for row in conn.execute(query)]
+    old = [as_job(row) for row in conn.execute(query)]
+    for job in old:
+        scrub(conn, job, now=now)
+    return len(old)

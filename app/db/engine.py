@@ -10,20 +10,20 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from app.db.faults import is_conflict, translated
 from app.db.signals import Signals, take_announced
 from app.db.sqlite_writer import SqliteWriter
 
-__all__ = ["CHANNEL", "Connection", "Database"]
+__all__ = ["CHANNEL", "KEEPALIVES", "ArgumentError", "Connection", "Database"]
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -31,6 +31,14 @@ Work = Callable[[Connection], T]
 CHANNEL = "reelay"
 CONFLICT_TRIES = 5
 READERS = 4
+KEEPALIVES = {
+    "keepalives": "1",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+"""Without them a connection that died silently would look like a quiet one for hours."""
 
 
 class Writer(Protocol):
@@ -71,10 +79,19 @@ class Database:
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction of its own and return its result; raise Unavailable if the database is away."""
+        loop = asyncio.get_running_loop()
+        future = self._writer.submit(work)
+        # Not after the await: what was committed is told even if this caller was canceled meanwhile.
+        future.add_done_callback(lambda done: self._tell(done, loop))
         result: T
-        result, topics = await asyncio.wrap_future(self._writer.submit(work))
-        self.signals.wake(topics)
+        result, _ = await asyncio.wrap_future(future)
         return result
+
+    def _tell(self, done: "Future[tuple[Any, set[str]]]", loop: asyncio.AbstractEventLoop) -> None:
+        if done.cancelled() or done.exception() is not None or not done.result()[1]:
+            return
+        with suppress(RuntimeError):  # the loop has ended, and with it everybody who listened
+            loop.call_soon_threadsafe(self.signals.wake, done.result()[1])
 
     async def read(self, work: Work[T]) -> T:
         """Run `work`, which only reads, and return its result; raise Unavailable if the database is away."""
@@ -83,6 +100,18 @@ class Database:
     def _read(self, work: Work[T]) -> T:
         with translated(), self.engine.connect() as conn:
             return work(conn)
+
+    async def empty_log(self) -> None:
+        """Move SQLite's write-ahead log into the database file and cut it off; nothing to do on Postgres."""
+        if self.is_sqlite:
+            await asyncio.wrap_future(self._readers.submit(self._empty_log))
+
+    def _empty_log(self) -> None:
+        connection = self.engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -138,23 +167,33 @@ def _postgres_engine(url: str, pool_size: int) -> Engine:
         pool_size=2 * pool_size,
         max_overflow=0,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "application_name": "reelay", "options": "-c timezone=UTC"},
+        hide_parameters=True,
+        connect_args={
+            **{name: int(value) for name, value in KEEPALIVES.items()},
+            "connect_timeout": 5,
+            "application_name": "reelay",
+            "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000",
+        },
     )
 
 
 def _sqlite_engine(url: str) -> Engine:
-    Path(sa.make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
+    path = Path(sa.make_url(url).database or "")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)  # prompts are nobody else's business; the log files take after it
     engine = sa.create_engine(
         url,
         pool_size=READERS + 2,
         max_overflow=0,
+        hide_parameters=True,
         connect_args={"timeout": 30, "check_same_thread": False, "isolation_level": None},
     )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         # FULL: a commit that was answered survives a power cut. It costs nothing once commits come in groups.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+        # SECURE_DELETE: what was deleted is overwritten, not only unlinked.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.domain.errors import Unavailable
 
 CONFLICTS = {"40001", "40P01"}
 """Postgres' serialization failure and deadlock: the database work is repeated whole."""
+READ_ONLY = "25006"
+"""What a standby answers during a failover."""
 
 
 def is_conflict(error: BaseException) -> bool:
@@ -31,5 +33,9 @@ def translated() -> Iterator[None]:
             code="database_unavailable",
             retry_after=5,
         ) from error
+    except InternalError as error:
+        if getattr(error.orig, "sqlstate", None) != READ_ONLY:
+            raise
+        raise Unavailable("The database is read-only now. Try again shortly.", code="database_unavailable") from error
     except PoolTimeout as error:
         raise Unavailable("The database is busy. Try again shortly.", code="database_busy", retry_after=1) from error

@@ -7,13 +7,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db.tables import files, jobs
+from app.db.tables import files, job_files, jobs
 from app.domain.job import File, Job
 from app.domain.states import TERMINAL
 
 T = files.c
 INLINE = "inputs/"
 """Where the bytes lie that came within a job: they go with the last job that uses them."""
+
+
+FILE_COLUMNS = [T[name] for name in File.__dataclass_fields__]
+
+
+def _as_file(row: Any) -> File:
+    return File(**{name: row._mapping[T[name]] for name in File.__dataclass_fields__})
 
 
 def insert(conn: Connection, file: File) -> None:
@@ -25,12 +32,12 @@ def get_many(
     conn: Connection, ids: list[str], *, project_id: str, subject: str | None, lock: bool = False
 ) -> dict[str, File]:
     """Return those of the owner's files that exist, by id. `lock` keeps the rows until the transaction ends."""
-    query = sa.select(files).where(T.id.in_(ids), T.project_id == project_id).order_by(T.id)
+    query = sa.select(files).where(T.id.in_(ids), T.project_id == project_id, T.condemned_at.is_(None)).order_by(T.id)
     if lock:
         query = query.with_for_update()
     if subject is not None:
         query = query.where(T.subject == subject)
-    return {row.id: File(**row._mapping) for row in conn.execute(query)}
+    return {row.id: _as_file(row) for row in conn.execute(query)}
 
 
 def keep_until(conn: Connection, ids: list[str], *, until: datetime) -> None:
@@ -38,41 +45,63 @@ def keep_until(conn: Connection, ids: list[str], *, until: datetime) -> None:
     conn.execute(files.update().where(T.id.in_(ids), T.expires_at < until).values(expires_at=until))
 
 
-def expired(conn: Connection, *, now: datetime, limit: int) -> list[File]:
-    """Return uploads whose time is over."""
+def of_job(conn: Connection, job_id: str) -> dict[str, File | None]:
+    """Return the uploads that a job uses, by id; None for one that is gone."""
+    query = (
+        sa.select(job_files.c.file_id, *FILE_COLUMNS)
+        .outerjoin(files, sa.and_(T.id == job_files.c.file_id, T.condemned_at.is_(None)))
+        .where(job_files.c.job_id == job_id)
+    )
+    return {row.file_id: None if row.id is None else _as_file(row) for row in conn.execute(query)}
+
+
+def condemn_expired(conn: Connection, *, now: datetime, keep_used_until: datetime, limit: int) -> list[File]:
+    """Mark uploads whose time is over, so that no new job can use them, and return all that are to be deleted.
+
+    Those that an unfinished job still needs are kept for longer. What was marked before and could not be deleted then
+    is returned again.
+    """
     query = sa.select(files).where(T.expires_at <= now).order_by(T.expires_at).limit(limit)
-    return [File(**row._mapping) for row in conn.execute(query)]
+    candidates = [_as_file(row) for row in conn.execute(query.with_for_update(skip_locked=True))]
+    used = _used_by_unfinished(conn, [file.id for file in candidates])
+    keep_until(conn, sorted(used), until=keep_used_until)
+    doomed = [file for file in candidates if file.id not in used]
+    condemn(conn, [file.id for file in doomed], now=now)
+    return doomed
 
 
-def postpone_used(conn: Connection, candidates: list[File], *, until: datetime) -> list[File]:
-    """Keep those that an unfinished job of their project still needs; return the others."""
-    owners = sorted({file.project_id for file in candidates})
-    running = sa.select(jobs.c.input).where(jobs.c.project_id.in_(owners), jobs.c.state.not_in(sorted(TERMINAL)))
-    needed = {id_ for (given,) in conn.execute(running) for id_ in references(given)}
-    used = [file.id for file in candidates if file.id in needed]
-    if used:
-        keep_until(conn, used, until=until)
-    return [file for file in candidates if file.id not in needed]
+def condemn(conn: Connection, ids: list[str], *, now: datetime) -> None:
+    """Mark uploads: nobody can use them any more, and their bytes go at once or with the next sweep."""
+    conn.execute(files.update().where(T.id.in_(ids)).values(condemned_at=now, expires_at=now))
+
+
+def _used_by_unfinished(conn: Connection, ids: list[str]) -> set[str]:
+    query = (
+        sa.select(job_files.c.file_id)
+        .join(jobs, jobs.c.id == job_files.c.job_id)
+        .where(job_files.c.file_id.in_(ids), jobs.c.state.not_in(sorted(TERMINAL)))
+    )
+    return set(conn.execute(query).scalars()) if ids else set()
 
 
 def going_with(conn: Connection, job: Job) -> list[File]:
     """Return the uploads, locked, that came within a job and that no job but this one uses any more."""
-    named = sorted(references(job.input))
-    if not named:
-        return []
-    query = sa.select(files).where(T.id.in_(named), T.project_id == job.project_id, T.storage_key.startswith(INLINE))
-    found = [File(**row._mapping) for row in conn.execute(query.order_by(T.id).with_for_update())]
-    return [file for file in found if not _used_elsewhere(conn, file, job)]
-
-
-def _used_elsewhere(conn: Connection, file: File, job: Job) -> bool:
-    others = sa.select(jobs.c.id).where(
-        jobs.c.project_id == job.project_id,
-        jobs.c.deleted_at.is_(None),
-        jobs.c.id != job.id,
-        sa.cast(jobs.c.input, sa.Text).contains(file.id, autoescape=True),
+    mine = sa.select(job_files.c.file_id).where(job_files.c.job_id == job.id)
+    inline = sa.and_(T.project_id == job.project_id, T.storage_key.startswith(INLINE), T.condemned_at.is_(None))
+    query = sa.select(files).where(T.id.in_(mine), inline).order_by(T.id)
+    found = [_as_file(row) for row in conn.execute(query.with_for_update())]
+    others = (
+        sa.select(job_files.c.file_id)
+        .join(jobs, jobs.c.id == job_files.c.job_id)
+        .where(job_files.c.file_id.in_([file.id for file in found]), jobs.c.id != job.id, jobs.c.deleted_at.is_(None))
     )
-    return conn.execute(others.limit(1)).first() is not None
+    shared = set(conn.execute(others).scalars()) if found else set()
+    return [file for file in found if file.id not in shared]
+
+
+def unlink(conn: Connection, job_id: str) -> None:
+    """Forget which uploads a deleted job used."""
+    conn.execute(job_files.delete().where(job_files.c.job_id == job_id))
 
 
 def delete(conn: Connection, ids: list[str]) -> None:

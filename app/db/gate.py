@@ -13,6 +13,7 @@ OPEN: dict[str, datetime | str | int | None] = {
     "held_until": None,
     "hold_reason": None,
     "hold_level": 0,
+    "trial_out": False,
 }
 
 
@@ -34,7 +35,7 @@ def read(conn: Connection, *, lock: bool = False) -> Gate:
 
 def hold(conn: Connection, *, now: datetime, until: datetime, reason: str) -> None:
     """Stop all submissions until then; holds in a row are counted."""
-    values = {"held_since": now, "held_until": until, "hold_reason": reason}
+    values = {"held_since": now, "held_until": until, "hold_reason": reason, "trial_out": False}
     conn.execute(gate.update().values(**values, hold_level=gate.c.hold_level + 1))
 
 
@@ -43,6 +44,11 @@ def open_again(conn: Connection) -> None:
     conn.execute(gate.update().where(gate.c.hold_level > 0).values(**OPEN))
 
 
+def end_trial(conn: Connection, *, now: datetime) -> None:
+    """The trial was given back unsent: another may go at once."""
+    conn.execute(gate.update().where(gate.c.held_until > now, gate.c.trial_out).values(held_until=now, trial_out=False))
+
+
 def admit_trial(conn: Connection, *, now: datetime, pause: timedelta) -> None:
     """A hold is over and one job tries: everybody else waits `pause` more for what it hears."""
-    conn.execute(gate.update().values(held_until=now + pause))
+    conn.execute(gate.update().values(held_until=now + pause, trial_out=True))

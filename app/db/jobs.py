@@ -1,5 +1,6 @@
 """Jobs: insert, read, page, and the one function that moves them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from sqlalchemy import Connection
 
 from app.db import events
 from app.db.signals import POLL, SAVE, SUBMIT, announce, job_topic
-from app.db.tables import jobs
+from app.db.tables import job_files, jobs
 from app.domain.errors import Conflict, InvalidRequest, NotFound
 from app.domain.job import Job
 from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, TERMINAL, JobState, event_type, may_move
@@ -67,10 +68,12 @@ class Page:
     has_more: bool
 
 
-def insert(conn: Connection, job: Job) -> Job:
-    """Write a new queued job with its first event and wake the submitter."""
+def insert(conn: Connection, job: Job, *, file_ids: Iterable[str] = ()) -> Job:
+    """Write a new queued job with its first event and the uploads it uses, and wake the submitter."""
     values = {name: getattr(job, name) for name in _COLUMNS}
     conn.execute(jobs.insert(), values | {"event_count": 1})
+    if links := [{"job_id": job.id, "file_id": file_id} for file_id in sorted(set(file_ids))]:
+        conn.execute(job_files.insert(), links)
     row = Job(**values | {"event_count": 1})
     events.append(conn, row, type=event_type(None, row.state), now=row.created_at, data={})
     announce(conn, SUBMIT, job_topic(job.id))

@@ -6,13 +6,11 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 
-from app.db.engine import CHANNEL
+from app.db.engine import CHANNEL, KEEPALIVES
 from app.db.signals import Signals
 
 log = structlog.get_logger()
 RECONNECT_SECONDS = 2.0
-KEEPALIVES = {"keepalives": "1", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3"}
-"""Without them a connection that died silently would look like a quiet one."""
 
 
 async def listen(url: str, signals: Signals) -> None:

@@ -30,12 +30,14 @@ def _known_cost(job: Job, credits_used: int | None) -> dict[str, Any]:
 
 def completed(conn: Connection, job: Job, *, url: str, credits_used: int | None, now: datetime) -> Job | None:
     """The video is ready upstream: save it, or close an abandoned job at its cost."""
-    if job.started_at is not None:
-        durations.observe(conn, job.model, (now - job.started_at).total_seconds())
     cost = _known_cost(job, credits_used)
     if job.state is JobState.ABANDONED:
-        return jobs.advance(conn, job, to=JobState.CANCELED, now=now, billed=True, **cost)
-    return jobs.advance(conn, job, to=JobState.SAVING, now=now, result_url=url, empty_since=None, **cost)
+        moved = jobs.advance(conn, job, to=JobState.CANCELED, now=now, billed=True, **cost)
+    else:
+        moved = jobs.advance(conn, job, to=JobState.SAVING, now=now, result_url=url, empty_since=None, **cost)
+    if moved is not None and job.started_at is not None:
+        durations.observe(conn, job.model, (now - job.started_at).total_seconds())
+    return moved
 
 
 def completed_empty(
@@ -94,7 +96,7 @@ def saved(conn: Connection, job: Job, *, video: dict[str, Any], now: datetime) -
     return jobs.advance(conn, job, to=JobState.SUCCEEDED, now=now, video=video, billed=True)
 
 
-def refresh_result(conn: Connection, job: Job, *, url: str) -> None:
-    """The upstream gave a fresh URL for the same result."""
+def refresh_result(conn: Connection, job: Job, *, url: str | None, bad: bool) -> None:
+    """The upstream was asked anew: keep the fresh URL if it gave one, and count a result that was `bad`."""
     held = jobs_table.update().where(jobs_table.c.id == job.id, jobs_table.c.lease_token == job.lease_token)
-    conn.execute(held.values(result_url=url))
+    conn.execute(held.values(result_url=url or job.result_url, bad_results=job.bad_results + int(bad)))

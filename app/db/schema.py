@@ -42,13 +42,17 @@ def head() -> str | None:
     return ScriptDirectory(str(ROOT / "migrations")).get_current_head()
 
 
+def revisions() -> list[str]:
+    """Return the revisions that this build knows, newest first."""
+    return [found.revision for found in ScriptDirectory(str(ROOT / "migrations")).walk_revisions()]
+
+
 def is_ready(conn: Connection) -> bool:
     """Tell whether the schema is at least as new as this build. One unknown here is newer: old and new overlap."""
     revision = current(conn)
     if revision is None:
         return False
-    script = ScriptDirectory(str(ROOT / "migrations"))
-    known = [found.revision for found in script.walk_revisions()]
+    known = revisions()
     return revision == known[0] or revision not in known
 
 

@@ -31,17 +31,21 @@ class SqliteWriter:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine.execution_options(writing=True)
+        self._closed = False
         self._waiting: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="db-write", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[Connection], Any]) -> Future[Outcome]:
+        if self._closed:
+            raise RuntimeError("the database is closed")
         task = _Task(work)
         self._waiting.put(task)
         return task.future
 
     def close(self) -> None:
         """Commit what waits, then end the thread."""
+        self._closed = True
         self._waiting.put(None)
         self._thread.join()
 
@@ -85,7 +89,9 @@ class SqliteWriter:
             with translated():
                 result = task.work(conn)
                 savepoint.commit()
-        except Exception as error:  # noqa: BLE001  # it belongs to the caller, not to this thread
+        except Exception as error:  # it belongs to the caller, not to this thread
+            if not conn.connection.driver_connection.in_transaction:  # type: ignore[union-attr]  # it is sqlite3's
+                raise  # a full disk has undone the whole group: all of them must hear that
             savepoint.rollback()
             return error
         return result, take_announced(conn)

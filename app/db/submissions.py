@@ -126,6 +126,7 @@ def settle(conn: Connection, job_id: str, *, now: datetime, lease_token: str | N
         return None
     match submission.state:
         case S.PREPARED:
+            gate.end_trial(conn, now=now)
             return _back_to_queue(conn, job, now=now, due_at=now, reason=None)
         case S.SENDING | S.UNCONFIRMED if job.state is not JobState.SUBMITTING:
             return None
@@ -133,16 +134,17 @@ def settle(conn: Connection, job_id: str, *, now: datetime, lease_token: str | N
             return _settle_failed(conn, job, submission, now=now)
 
 
-def withdraw(conn: Connection, job: Job, *, now: datetime, due_at: datetime, reason: str) -> Job | None:
+def withdraw(conn: Connection, job: Job, *, now: datetime, due_at: datetime, reason: str | None) -> Job | None:
     """Give back, with nothing sent, a job that we hold; None if the lease was lost."""
     held = jobs.lock(conn, job.id)
     if held.state is not JobState.SUBMITTING or held.lease_token != job.lease_token:
         return None
+    gate.end_trial(conn, now=now)
     return _back_to_queue(conn, held, now=now, due_at=due_at, reason=reason)
 
 
 def _settle_accepted(conn: Connection, job: Job, submission: Submission, *, now: datetime) -> Job | None:
-    gate.open_again(conn)
+    _upstream_is_well(conn, submission)
     if job.generation_id is not None:
         return None
     taken = sa.select(jobs_table.c.id).where(jobs_table.c.generation_id == submission.generation_id)
@@ -166,6 +168,13 @@ def _settle_accepted(conn: Connection, job: Job, submission: Submission, *, now:
     return jobs.advance(conn, job, to=to, now=now, data=data, **bought)
 
 
+def _upstream_is_well(conn: Connection, submission: Submission) -> None:
+    """End the hold, if what the upstream has just done was asked for after the hold began."""
+    held = gate.read(conn, lock=True)
+    if held.held_since is not None and submission.prepared_at > held.held_since:
+        gate.open_again(conn)
+
+
 def _settle_failed(conn: Connection, job: Job, submission: Submission, *, now: datetime) -> Job | None:
     held = gate.read(conn, lock=True)
     decision = decide(_failure_of(submission), hold_level=held.hold_level)
@@ -176,10 +185,14 @@ def _settle_failed(conn: Connection, job: Job, submission: Submission, *, now: d
             # Those that left together fail together: only the first of them, and later trials, count.
             if held.held_since is None or submission.prepared_at > held.held_since:
                 gate.hold(conn, now=now, until=now + timedelta(seconds=seconds), reason=reason)
-            return _back_to_queue(conn, job, now=now, due_at=now, reason=reason)
+            # Behind the next trial: one job that is always refused must not be the only one that is ever tried.
+            due_at = now + timedelta(seconds=2 * seconds) if held.hold_level else now
+            return _back_to_queue(conn, job, now=now, due_at=due_at, reason=reason)
         case GiveUp() if job.state is JobState.ABANDONED:
+            _after_refusal(conn, submission)
             return jobs.advance(conn, job, to=JobState.CANCELED, now=now, settled=True)
         case GiveUp(code, message):
+            _after_refusal(conn, submission)
             return jobs.advance(
                 conn,
                 job,
@@ -191,6 +204,12 @@ def _settle_failed(conn: Connection, job: Job, submission: Submission, *, now: d
                 billed=False,
                 settled=True,
             )
+
+
+def _after_refusal(conn: Connection, submission: Submission) -> None:
+    """A refusal of this very job shows that the key and the upstream are well; our own says nothing of them."""
+    if submission.http_status:
+        _upstream_is_well(conn, submission)
 
 
 def _failure_of(submission: Submission) -> UpstreamFailure:

@@ -1,5 +1,6 @@
 """Every table, constraint and index."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,6 +50,11 @@ def insert_if_absent(conn: Connection, table: sa.Table, **values: Any) -> bool:
     """Insert the row unless one with its key is there; tell whether it was inserted."""
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     return conn.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+
+
+def one_of(column: sa.Column[str], words: Iterable[str]) -> sa.ColumnElement[bool]:
+    """`column IN (...)` with the words spelled out: a partial index does not match bound parameters."""
+    return column.in_(sa.bindparam(None, sorted(map(str, words)), expanding=True, literal_execute=True))
 
 
 def _words(column: str, words: Any) -> str:
@@ -111,6 +117,7 @@ files = sa.Table(
     sa.Column("storage_key", sa.Text, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime, nullable=False),
+    sa.Column("condemned_at", UtcDateTime),
     sa.Index("ix_files_expires_at", "expires_at"),
 )
 
@@ -129,6 +136,7 @@ jobs = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("saves", sa.Integer, nullable=False),
+    sa.Column("bad_results", sa.Integer, nullable=False),
     sa.Column("event_count", sa.Integer, nullable=False),
     sa.Column("due_at", UtcDateTime, nullable=False),
     sa.Column("wait_reason", sa.Text),
@@ -176,13 +184,22 @@ jobs = sa.Table(
     _index("ix_jobs_page", "project_id", "id", where="deleted_at IS NULL"),
     _index("ix_jobs_queue", "project_id", "priority", "id", where="state = 'queued'"),
     _index("ix_jobs_occupying", "project_id", where=_words("state", OCCUPYING)),
+    _index("ix_jobs_doubtful", "id", where="generation_id IS NULL AND state IN ('abandoned', 'unconfirmed')"),
     _index("ix_jobs_poll", "due_at", where="state IN ('abandoned', 'generating')"),
     _index("ix_jobs_save", "due_at", where="state = 'saving'"),
     _index("ix_jobs_lease", "lease_expires_at", where="lease_token IS NOT NULL"),
     _index("ix_jobs_start_by", "start_by", where="state = 'queued' AND start_by IS NOT NULL"),
     _index("ix_jobs_finished", "finished_at", where="finished_at IS NOT NULL AND deleted_at IS NULL"),
+    _index("ix_jobs_unburied", "id", where="deleted_at IS NOT NULL AND video IS NOT NULL"),
     _index("uq_jobs_generation", "generation_id", where="generation_id IS NOT NULL", unique=True),
     _index("ix_jobs_retried_from", "retried_from", where="retried_from IS NOT NULL"),
+)
+
+job_files = sa.Table(
+    "job_files",
+    metadata,
+    sa.Column("job_id", sa.Text, sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("file_id", sa.Text, primary_key=True, index=True),
 )
 
 submissions = sa.Table(
@@ -231,6 +248,7 @@ gate = sa.Table(
     sa.Column("held_until", UtcDateTime),
     sa.Column("hold_reason", sa.Text),
     sa.Column("hold_level", sa.Integer, nullable=False),
+    sa.Column("trial_out", sa.Boolean, nullable=False),
     sa.CheckConstraint("id = 1", name="single_row"),
     sa.CheckConstraint(
         "(held_until IS NULL) = (hold_reason IS NULL) AND (held_until IS NULL) = (held_since IS NULL)",

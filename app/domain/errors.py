@@ -9,6 +9,7 @@ What a caller may be told (`ReelayError`; each class carries its HTTP status, ty
     ├── PermissionDenied          403  a scope is missing
     ├── NotFound                  404  also another project's
     ├── MethodNotAllowed          405
+    ├── RequestTimeout            408  the body did not arrive in time
     ├── Conflict                  409  the job's state does not allow it
     ├── Gone                      410  it was deleted
     ├── PayloadTooLarge           413
@@ -86,6 +87,10 @@ class NotFound(ReelayError):
 
 class MethodNotAllowed(ReelayError):
     status, type, code = 405, "invalid_request_error", "method_not_allowed"
+
+
+class RequestTimeout(ReelayError):
+    status, type, code = 408, "invalid_request_error", "request_timeout"
 
 
 class Conflict(ReelayError):

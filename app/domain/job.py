@@ -45,6 +45,7 @@ class Job:
     version: int = 1
     attempts: int = 0
     saves: int = 0
+    bad_results: int = 0
     event_count: int = 0
     due_at: datetime
     wait_reason: str | None = None

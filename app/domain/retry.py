@@ -60,5 +60,6 @@ def decide(failure: UpstreamFailure, *, hold_level: int = 0) -> Decision:
             return Hold(backoff(hold_level, first=HOLD_SECONDS), "upstream_forbidden")
         case Refusal.RATE_LIMITED:
             asked = failure.retry_after_seconds
-            pause = backoff(hold_level) if asked is None else min(max(asked, 0.0), LONGEST_PAUSE_SECONDS)
-            return Hold(pause, "upstream_rate_limited")
+            # Never at once, even if asked to: with the clocks apart that would be a storm.
+            pause = max(asked or 0.0, backoff(hold_level))
+            return Hold(min(pause, LONGEST_PAUSE_SECONDS), "upstream_rate_limited")

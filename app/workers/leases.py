@@ -11,7 +11,6 @@ import structlog
 from app.db import claims
 from app.db.claims import Lease
 from app.db.engine import Database
-from app.domain.errors import Unavailable
 
 log = structlog.get_logger()
 
@@ -47,8 +46,8 @@ class Leasing:
                 kept = await self._db.write(
                     lambda conn: claims.renew(conn, job_id, token=token, expires_at=self.end(self._db.now(conn)))
                 )
-            except Unavailable as error:
-                log.warning("lease_renewal_failed", job_id=job_id, error=error.message)
+            except Exception as error:  # noqa: BLE001  # whatever it was, the next renewal may succeed
+                log.warning("lease_renewal_failed", job_id=job_id, error=str(error))
                 continue
             if not kept:
                 log.warning("lease_lost", job_id=job_id)

@@ -80,7 +80,10 @@ async def _run(duty: Duty, *, signals: Signals, stop: asyncio.Event) -> None:
             pause = min(LONGEST_PAUSE_SECONDS, 0.5 * 2 ** min(failures, 10)) if failures else duty.interval_seconds
             if not more:
                 await _first_of(woken, stop, timeout=pause)
-    await duty.drain()
+    try:
+        await duty.drain()
+    except Exception as error:  # noqa: BLE001  # it must not cut off what the other duties wait for
+        log.warning("drain_failed", duty=duty.name, error=str(error))
 
 
 async def _first_of(*events: asyncio.Event, timeout: float) -> None:  # noqa: ASYNC109  # asyncio.wait takes it

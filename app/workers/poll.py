@@ -8,7 +8,7 @@ import structlog
 from app.db import claims, durations, outcomes
 from app.db.engine import Connection, Database
 from app.db.signals import POLL
-from app.domain.errors import FetchFailed, Refused
+from app.domain.errors import FetchFailed, GenerationUnknown, Refused
 from app.domain.job import Job
 from app.domain.pacing import Durations, seconds_to_next_poll
 from app.upstream.client import UpstreamClient
@@ -43,30 +43,31 @@ class Poller:
         self._empty_patience = timedelta(seconds=empty_patience_seconds)
         self._slots = asyncio.Semaphore(concurrency)
         self.interval_seconds = interval_seconds
-        self._crew = Crew()
+        self.crew = Crew()
         self._asking: set[str] = set()
 
     async def run_once(self) -> bool:
         """Book the next poll of every job that is due and ask after it."""
-        due = await self._db.write(self._claim)
+        due, more = await self._db.write(self._claim)
         for job, late in due:
             if job.id not in self._asking:
                 self._asking.add(job.id)
-                self._crew.start(self._poll(job, late=late), name=f"poll {job.id}")
-        return len(due) == BATCH
+                self.crew.start(self._poll(job, late=late), name=f"poll {job.id}")
+        return more
 
     async def drain(self) -> None:
-        await self._crew.drain()
+        await self.crew.drain()
 
-    def _claim(self, conn: Connection) -> list[tuple[Job, bool]]:
-        """Book the next poll of all that are due; return those to ask after, and whether each is past its horizon.
+    def _claim(self, conn: Connection) -> tuple[list[tuple[Job, bool]], bool]:
+        """Book the next poll of all that are due.
 
+        Return those to ask after, each with whether it is past its horizon, and whether there may be more.
         A generation that has just begun is only booked: its first poll comes when it may be done.
         """
         now = self._db.now(conn)
         due = claims.due_polls(conn, now=now, limit=BATCH)
         if not due:
-            return []
+            return [], False
         learned = durations.read_all(conn)
         nothing = Durations()
         elapsed = {job.id: now - (job.started_at or now) for job in due}
@@ -77,11 +78,16 @@ class Poller:
             next_polls[job.id] = now + timedelta(seconds=pause)
         claims.book_polls(conn, next_polls)
         begun = {job.id for job in due if job.due_at == job.started_at}
-        return [(job, elapsed[job.id] > self._horizon) for job in due if job.id not in begun]
+        asked = [(job, elapsed[job.id] > self._horizon) for job in due if job.id not in begun]
+        return asked, len(due) == BATCH
 
     async def _poll(self, job: Job, *, late: bool) -> None:
         try:
             generation = await self._ask(job)
+        except (FetchFailed, Refused) as failure:
+            # Nobody answered: that says nothing about the generation, however late it is.
+            log.info("poll_unanswered", job_id=job.id, error=failure.message)
+            return
         finally:
             self._asking.discard(job.id)
         if generation is not None and generation.status != "pending":
@@ -91,12 +97,11 @@ class Poller:
             await self._db.write(lambda conn: outcomes.lost(conn, job, now=self._db.now(conn)))
 
     async def _ask(self, job: Job) -> Generation | None:
-        """Return what the upstream says; None if it said nothing that counts."""
+        """Return what the upstream says; None if it does not know the generation (yet, or any more)."""
         async with self._slots:
             try:
                 return await self._upstream.fetch(path=job.upstream_path, generation_id=job.generation_id or "")
-            except (FetchFailed, Refused) as failure:
-                log.info("poll_unanswered", job_id=job.id, error=failure.message)
+            except GenerationUnknown:
                 return None
 
     def _settle(self, conn: Connection, job: Job, generation: Generation) -> None:

@@ -1,6 +1,8 @@
 """Keep finished videos: copy each from its expiring URL into our storage, checked, before anybody sees it."""
 
+import shutil
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -24,13 +26,15 @@ from app.domain.job import Job
 from app.domain.retry import backoff
 from app.media.store import Store
 from app.media.video import VideoFacts, inspect
-from app.outbound.download import Downloaded
+from app.outbound.download import Downloaded, DownloadTooLarge
 from app.upstream.client import UpstreamClient
 from app.workers.leases import Leasing
 from app.workers.loop import Crew
 
 log = structlog.get_logger()
 Download = Callable[[str, Path], Awaitable[Downloaded]]
+TOO_LARGE_PAUSE = timedelta(hours=6)
+"""Until somebody raises REELAY_MAX_VIDEO_BYTES, downloading it again only costs traffic."""
 UNAVAILABLE_MESSAGE = (
     "The upstream finished, but what it offers is no playable video any more. It was billed: ask its support."
 )
@@ -64,20 +68,20 @@ class Saver:
         self._concurrency = concurrency
         self._tries_of_bad_result = tries_of_bad_result
         self.interval_seconds = interval_seconds
-        self._crew = Crew()
+        self.crew = Crew()
 
     async def run_once(self) -> bool:
         """Lease as many finished generations as there are free hands, and start saving them."""
-        free = self._concurrency - len(self._crew)
+        free = self._concurrency - len(self.crew)
         if free <= 0:
             return False
         due = await self._db.write(lambda conn: self._claim(conn, free))
         for job in due:
-            self._crew.start(self._save(job), name=f"save {job.id}")
+            self.crew.start(self._save(job), name=f"save {job.id}")
         return False
 
     async def drain(self) -> None:
-        await self._crew.drain()
+        await self.crew.drain()
 
     def _claim(self, conn: Connection, limit: int) -> list[Job]:
         now = self._db.now(conn)
@@ -89,6 +93,8 @@ class Saver:
                 await self._copy(job)
             except StorageFailed as error:
                 await self._put_off(job, reason="storage_unavailable", error=error)
+            except DownloadTooLarge as error:
+                await self._put_off(job, reason="result_too_large", error=error, pause=TOO_LARGE_PAUSE)
             except (DownloadFailed, NotAVideo) as error:
                 await self._after_bad_result(job, error)
         self._db.signals.wake([SAVE])
@@ -140,9 +146,7 @@ class Saver:
 
     async def _after_bad_result(self, job: Job, error: DownloadFailed | NotAVideo) -> None:
         """Ask the upstream for a fresh URL; give up only when it keeps offering what is no video."""
-        if isinstance(error, DownloadFailed) and not error.gone:
-            await self._put_off(job, reason="result_not_readable_yet", error=error)
-            return
+        passing = isinstance(error, DownloadFailed) and not error.gone
         try:
             generation = await self._upstream.fetch(path=job.upstream_path, generation_id=job.generation_id or "")
         except GenerationUnknown:
@@ -150,13 +154,13 @@ class Saver:
         except (FetchFailed, Refused):
             await self._put_off(job, reason="upstream_unreachable", error=error)
             return
-        if job.saves >= self._tries_of_bad_result:
+        if not passing and job.bad_results + 1 >= self._tries_of_bad_result:
             await self._give_up(job, error)
             return
-        if generation is not None and generation.video_url:
-            url = generation.video_url
-            await self._db.write(lambda conn: outcomes.refresh_result(conn, job, url=url))
-        await self._put_off(job, reason="result_asked_anew", error=error)
+        url = generation.video_url if generation is not None else None
+        await self._db.write(lambda conn: outcomes.refresh_result(conn, job, url=url, bad=not passing))
+        reason = "result_not_readable_yet" if passing else "result_asked_anew"
+        await self._put_off(job, reason=reason, error=error)
 
     async def _give_up(self, job: Job, error: Exception) -> None:
         log.error("result_unavailable", job_id=job.id, error=str(error))
@@ -171,14 +175,21 @@ class Saver:
             )
         )
 
-    async def _put_off(self, job: Job, *, reason: str, error: Exception) -> None:
+    async def _put_off(self, job: Job, *, reason: str, error: Exception, pause: timedelta | None = None) -> None:
         log.warning("save_put_off", job_id=job.id, reason=reason, error=str(error))
+        usual = timedelta(seconds=backoff(job.saves - 1, most=300))
 
         def give_back(conn: Connection) -> None:
-            pause = timedelta(seconds=backoff(job.saves - 1, most=300))
-            claims.put_off(conn, job, due_at=self._db.now(conn) + pause, reason=reason)
+            claims.put_off(conn, job, due_at=self._db.now(conn) + (pause or usual), reason=reason)
 
         await self._db.write(give_back)
+
+
+def clear_spool(spool: Path, *, older_than_seconds: float) -> None:
+    """Remove what workers that were killed left behind; what is younger may be another's work."""
+    for leftover in spool.glob("tmp*"):
+        if time.time() - leftover.stat().st_mtime > older_than_seconds:
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _spool_folder(spool: Path) -> tempfile.TemporaryDirectory[str]:

@@ -10,8 +10,9 @@ import structlog
 from app.db import claims, files, submissions
 from app.db.engine import Connection, Database
 from app.db.signals import SUBMIT
-from app.domain.errors import MediaError, Refusal, Refused, Unavailable, UpstreamFailure
+from app.domain.errors import MediaError, NotSent, Refusal, Refused, Unavailable, UpstreamFailure
 from app.domain.job import Job, Submission
+from app.domain.retry import backoff
 from app.media.store import ObjectMissing, Store
 from app.upstream.client import UpstreamClient
 from app.upstream.wire import Submitted
@@ -19,7 +20,6 @@ from app.workers.leases import Leasing
 from app.workers.loop import Crew
 
 log = structlog.get_logger()
-STORAGE_PAUSE = timedelta(seconds=10)
 RECORD_PAUSE_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -49,17 +49,20 @@ class Submitter:
         self._deployment = deployment
         self._max_in_flight = max_in_flight
         self.interval_seconds = interval_seconds
-        self._crew = Crew()
+        self.crew = Crew()
+        self._stopping = False
 
     async def run_once(self) -> bool:
         """Admit queued jobs and start a submission for each."""
         admitted = await self._db.write(self._admit)
         for job, submission in admitted:
-            self._crew.start(self._submit(job, submission), name=f"submit {job.id}")
+            self.crew.start(self._submit(job, submission), name=f"submit {job.id}")
         return bool(admitted)
 
     async def drain(self) -> None:
-        await self._crew.drain()
+        """Send nothing more, and wait for what was sent."""
+        self._stopping = True
+        await self.crew.drain()
 
     def _admit(self, conn: Connection) -> list[tuple[Job, Submission]]:
         now = self._db.now(conn)
@@ -78,25 +81,37 @@ class Submitter:
             try:
                 body = await self._assemble(job)
             except MediaError as error:
-                await self._give_back(job, reason="storage_unavailable", error=error)
+                log.warning("upload_not_readable", job_id=job.id, error=str(error))
+                await self._give_back(job, reason="storage_unavailable")
                 return
             except Refused as failure:
                 await self._keep(submission, failure)
             else:
-                if await self._db.write(lambda conn: self._mark_sending(conn, job, submission)):
-                    await self._keep(submission, await self._post(job, submission, body))
+                if self._stopping:
+                    await self._give_back(job, reason=None)
+                    return
+                await self._send(job, submission, body)
             await self._db.write(
                 lambda conn: submissions.settle(conn, job.id, now=self._db.now(conn), lease_token=token)
             )
 
+    async def _send(self, job: Job, submission: Submission, body: dict[str, Any]) -> None:
+        """Mark, post, keep the answer. Nothing is posted unless the mark is known to be committed."""
+        try:
+            marked = await self._db.write(lambda conn: self._mark_sending(conn, job, submission))
+        except Unavailable as error:
+            # It may have been committed all the same; the row must not look as if something had been sent.
+            await self._keep(submission, NotSent(error.message))
+            return
+        if marked:
+            await self._keep(submission, await self._post(job, submission, body))
+
     async def _assemble(self, job: Job) -> dict[str, Any]:
         """Return the input with our files sent along inline; we never hand out a link to what a caller gave us."""
-        wanted = sorted(files.references(job.input))
-        found = await self._db.read(lambda conn: files.get_many(conn, wanted, project_id=job.project_id, subject=None))
-        if missing := [id_ for id_ in wanted if id_ not in found]:
-            raise _gone(missing[0])
         inline = {}
-        for id_, file in found.items():
+        for id_, file in (await self._db.read(lambda conn: files.of_job(conn, job.id))).items():
+            if file is None:
+                raise _gone(id_)
             try:
                 encoded = base64.b64encode(await self._store.read(file.storage_key)).decode()
             except ObjectMissing:
@@ -127,10 +142,10 @@ class Submitter:
             try:
                 await self._db.write(lambda conn: self._record(conn, submission, answer))
                 return
-            except Unavailable as error:
+            except Exception as error:  # noqa: BLE001  # whatever the database says, the answer may be paid for
                 pause = RECORD_PAUSE_SECONDS[min(tried, len(RECORD_PAUSE_SECONDS) - 1)]
                 tried += 1
-                log.error("answer_not_recorded_yet", job_id=submission.job_id, error=error.message, tried=tried)
+                log.error("answer_not_recorded_yet", job_id=submission.job_id, error=str(error), tried=tried)
                 await asyncio.sleep(pause)
 
     def _record(self, conn: Connection, submission: Submission, answer: Submitted | UpstreamFailure) -> None:
@@ -147,12 +162,13 @@ class Submitter:
             credits=answer.credits,
         )
 
-    async def _give_back(self, job: Job, *, reason: str, error: Exception) -> None:
-        log.warning("job_put_back", job_id=job.id, reason=reason, error=str(error))
+    async def _give_back(self, job: Job, *, reason: str | None) -> None:
+        """Give an unsent job back: at once when this worker only stops, else ever later."""
+        pause = timedelta(seconds=0 if reason is None else backoff(job.attempts, first=5))
 
         def withdraw(conn: Connection) -> None:
             now = self._db.now(conn)
-            submissions.withdraw(conn, job, now=now, due_at=now + STORAGE_PAUSE, reason=reason)
+            submissions.withdraw(conn, job, now=now, due_at=now + pause, reason=reason)
 
         await self._db.write(withdraw)
 

@@ -1,5 +1,6 @@
 """Tidy up: what a dead worker left, jobs that came too late, content whose time is over; and say that we live."""
 
+import time
 from datetime import timedelta
 
 import structlog
@@ -7,11 +8,13 @@ import structlog
 from app.db import claims, deployment, endings, files, jobs, submissions
 from app.db.engine import Connection, Database
 from app.domain.errors import StorageFailed
+from app.domain.job import File
 from app.domain.states import JobState
 from app.media.store import Store
 
 log = structlog.get_logger()
 BATCH = 100
+LOG_SECONDS = 60.0
 UPLOAD_POSTPONED = timedelta(days=1)
 
 
@@ -35,14 +38,23 @@ class Sweeper:
         self._worker = worker
         self._retention = retention
         self.interval_seconds = interval_seconds
+        self._log_emptied = time.monotonic()
 
     async def run_once(self) -> bool:
         """Do one round; True if a batch was full."""
         await self._db.write(lambda conn: deployment.beat(conn, self._worker, now=self._db.now(conn)))
         freed = await self._db.write(self._end_dead_submits)
+        await self._db.write(self._settle_late_answers)
         late = await self._db.write(self._fail_late_starts)
-        stale = await self._expire_jobs() + await self._expire_files()
+        stale = max(await self._expire_jobs(), await self._bury(), await self._expire_files())
+        await self._empty_log()
         return max(freed, late, stale) >= BATCH
+
+    async def _empty_log(self) -> None:
+        """Let nothing that was deleted linger in SQLite's write-ahead log."""
+        if time.monotonic() - self._log_emptied >= LOG_SECONDS:
+            self._log_emptied = time.monotonic()
+            await self._db.empty_log()
 
     async def drain(self) -> None:
         await self._db.write(lambda conn: deployment.retire(conn, self._worker))
@@ -55,6 +67,13 @@ class Sweeper:
             log.warning("lease_expired", job_id=job.id)
             submissions.settle(conn, job.id, now=now, lease_token=job.lease_token)
         return len(dead)
+
+    def _settle_late_answers(self, conn: Connection) -> int:
+        """Move jobs whose answer was recorded after everybody had given up on them."""
+        found = claims.answered_late(conn, limit=BATCH)
+        for job in found:
+            submissions.settle(conn, job.id, now=self._db.now(conn), lease_token=None)
+        return len(found)
 
     def _fail_late_starts(self, conn: Connection) -> int:
         now = self._db.now(conn)
@@ -78,30 +97,37 @@ class Sweeper:
             return 0
         retention = self._retention
 
-        def expire(conn: Connection) -> tuple[int, list[str]]:
+        def scrub(conn: Connection) -> int:
             now = self._db.now(conn)
-            old = endings.expired(conn, finished_before=now - retention, limit=BATCH)
-            return len(old), [key for job in old for key in endings.scrub(conn, job, now=now)]
+            return endings.scrub_expired(conn, finished_before=now - retention, now=now, limit=BATCH)
 
-        count, keys = await self._db.write(expire)
-        await self._delete(keys)
-        return count
+        return await self._db.write(scrub)
+
+    async def _bury(self) -> int:
+        """Delete the videos of deleted jobs; a row names its bytes until they are gone."""
+        gone = 0
+        for remains in await self._db.read(lambda conn: endings.unburied(conn, limit=BATCH)):
+            if await self._delete(remains.storage_keys):
+                await self._db.write(lambda conn, remains=remains: endings.buried(conn, remains))  # type: ignore[misc]
+                gone += 1
+        return gone
 
     async def _expire_files(self) -> int:
-        def expire(conn: Connection) -> list[str]:
+        def condemn(conn: Connection) -> list[File]:
             now = self._db.now(conn)
-            candidates = files.expired(conn, now=now, limit=BATCH)
-            gone = files.postpone_used(conn, candidates, until=now + UPLOAD_POSTPONED)
-            files.delete(conn, [file.id for file in gone])
-            return [file.storage_key for file in gone]
+            return files.condemn_expired(conn, now=now, keep_used_until=now + UPLOAD_POSTPONED, limit=BATCH)
 
-        keys = await self._db.write(expire)
-        await self._delete(keys)
-        return len(keys)
+        doomed = await self._db.write(condemn)
+        gone = [file.id for file in doomed if await self._delete([file.storage_key])]
+        await self._db.write(lambda conn: files.delete(conn, gone))
+        return len(gone)
 
-    async def _delete(self, keys: list[str]) -> None:
-        for key in keys:
-            try:
+    async def _delete(self, keys: list[str]) -> bool:
+        """Delete stored objects; False if one could not be, to be tried again in the next round."""
+        try:
+            for key in keys:
                 await self._store.delete(key)
-            except StorageFailed as error:
-                log.warning("object_not_deleted", key=key, error=str(error))
+        except StorageFailed as error:
+            log.warning("object_not_deleted", keys=keys, error=str(error))
+            return False
+        return True

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("held_until", tables.UtcDateTime(), nullable=True),
         sa.Column("hold_reason", sa.Text(), nullable=True),
         sa.Column("hold_level", sa.Integer(), nullable=False),
+        sa.Column("trial_out", sa.Boolean(), nullable=False),
         sa.CheckConstraint(
             "(held_until IS NULL) = (hold_reason IS NULL) AND (held_until IS NULL) = (held_since IS NULL)",
             name=op.f("ck_gate_hold_complete"),
@@ -84,6 +85,7 @@ def upgrade() -> None:
         sa.Column("storage_key", sa.Text(), nullable=False),
         sa.Column("created_at", tables.UtcDateTime(), nullable=False),
         sa.Column("expires_at", tables.UtcDateTime(), nullable=False),
+        sa.Column("condemned_at", tables.UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_files_project_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_files")),
     )
@@ -121,6 +123,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("saves", sa.Integer(), nullable=False),
+        sa.Column("bad_results", sa.Integer(), nullable=False),
         sa.Column("event_count", sa.Integer(), nullable=False),
         sa.Column("due_at", tables.UtcDateTime(), nullable=False),
         sa.Column("wait_reason", sa.Text(), nullable=True),
@@ -273,6 +276,33 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job_id", "n", name=op.f("pk_events")),
         sa.UniqueConstraint("id", name=op.f("uq_events_id")),
     )
+    op.create_index(
+        "ix_jobs_doubtful",
+        "jobs",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("generation_id IS NULL AND state IN ('abandoned', 'unconfirmed')"),
+        sqlite_where=sa.text("generation_id IS NULL AND state IN ('abandoned', 'unconfirmed')"),
+    )
+
+    op.create_index(
+        "ix_jobs_unburied",
+        "jobs",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("deleted_at IS NOT NULL AND video IS NOT NULL"),
+        sqlite_where=sa.text("deleted_at IS NOT NULL AND video IS NOT NULL"),
+    )
+
+    op.create_table(
+        "job_files",
+        sa.Column("job_id", sa.Text(), nullable=False),
+        sa.Column("file_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_job_files_job_id")),
+        sa.PrimaryKeyConstraint("job_id", "file_id", name=op.f("pk_job_files")),
+    )
+    op.create_index(op.f("ix_job_files_file_id"), "job_files", ["file_id"], unique=False)
+
     op.create_table(
         "submissions",
         sa.Column("id", tables.BigId, autoincrement=True, nullable=False),
@@ -304,11 +334,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("request_id", name=op.f("uq_submissions_request_id")),
         sqlite_autoincrement=True,
     )
-    op.execute("INSERT INTO gate (id, hold_level) VALUES (1, 0)")
+    op.execute("INSERT INTO gate (id, hold_level, trial_out) VALUES (1, 0, false)")
 
 
 def downgrade() -> None:
     for table in (
+        "job_files",
         "events",
         "submissions",
         "jobs",

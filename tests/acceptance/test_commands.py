@@ -54,6 +54,21 @@ def test_serve__names_a_setting_that_is_wrong(folder: Path) -> None:
     assert "REELAY_LEASE_SECONDS" in complaint(done)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REELAY_DATABASE_URL", "postgresql://user:pa:ss@host:port/x"),
+        ("REELAY_STORAGE_URL", "ftp://videos"),
+        ("REELAY_TRUSTED_HOSTS", "nowhere"),
+        ("REELAY_UPSTREAM_API_KEY", "two words"),
+        ("REELAY_SIGNING_SECRET", "changeme"),
+    ],
+)
+def test_serve__names_what_cannot_be_used(folder: Path, name: str, value: str) -> None:
+    environment = {"REELAY_UPSTREAM_API_KEY": "k" * 20} | {name: value}
+    assert name in complaint(reelay("serve", "--port", "0", folder=folder, **environment))
+
+
 def test_serve__refuses_to_simulate_with_a_real_key(folder: Path) -> None:
     done = reelay("serve", "--sandbox", "--port", "0", folder=folder, AIML_API_KEY="k" * 20)
     assert "--sandbox" in complaint(done)

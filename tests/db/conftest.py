@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.db import access, claims, jobs, submissions
+from app.db import access, claims, files, jobs, submissions
 from app.db.claims import Lease
 from app.db.engine import Connection, Database
 from app.domain.ids import new_id
@@ -45,7 +45,7 @@ def make_job(conn: Connection, project_id: str) -> MakeJob:
             "created_at": T0,
             "upstream_path": "/v2/video/generations",
         }
-        return jobs.insert(conn, Job(**values | given))
+        return jobs.insert(conn, Job(**values | given), file_ids=files.references((values | given)["input"]))
 
     return make
 

@@ -44,18 +44,16 @@ def test_scrub__takes_the_uploads_that_only_this_job_uses(conn: Connection, make
     mine, shared = upload(conn, project_id, "file_1"), upload(conn, project_id, "file_2")
     job = canceled(conn, make_job(input=with_image("file_1") | {"tail_image_url": "file_2"}))
     other = canceled(conn, make_job(input=with_image("file_2")))
-    assert endings.content_of(conn, job) == [mine]
-    assert endings.scrub(conn, job, now=later(1)) == [mine]
+    assert endings.scrub(conn, job, now=later(1)).storage_keys == [mine]
     assert list(files.get_many(conn, ["file_1", "file_2"], project_id=project_id, subject=None)) == ["file_2"]
-    assert endings.scrub(conn, other, now=later(2)) == [shared]
+    assert endings.scrub(conn, other, now=later(2)).storage_keys == [shared]
 
 
 def test_scrub__leaves_uploads_of_their_own_and_of_others(conn: Connection, make_job: MakeJob, project_id: str) -> None:
     upload(conn, project_id, "file_1", folder="files/")
     upload(conn, access.create_project(conn, "other", now=T0).id, "file_2")
     job = canceled(conn, make_job(input=with_image("file_1") | {"tail_image_url": "file_2"}))
-    assert endings.content_of(conn, job) == []
-    assert endings.scrub(conn, job, now=later(1)) == []
+    assert endings.scrub(conn, job, now=later(1)).storage_keys == []
 
 
 def test_scrub__an_id_that_contains_the_files_is_another(conn: Connection, make_job: MakeJob, project_id: str) -> None:
@@ -63,7 +61,7 @@ def test_scrub__an_id_that_contains_the_files_is_another(conn: Connection, make_
     key = upload(conn, project_id, "file_1")
     job = canceled(conn, make_job(input=with_image("file_1")))
     make_job(input=with_image("filex1"))
-    assert endings.scrub(conn, job, now=later(1)) == [key]
+    assert endings.scrub(conn, job, now=later(1)).storage_keys == [key]
 
 
 def test_scrub__returns_video_and_poster(conn: Connection, make_job: MakeJob) -> None:
@@ -71,11 +69,11 @@ def test_scrub__returns_video_and_poster(conn: Connection, make_job: MakeJob) ->
     saving = jobs.advance(conn, generating(conn), to=JobState.SAVING, now=T0)
     assert saving is not None
     with pytest.raises(Conflict):
-        endings.content_of(conn, saving)
+        endings.scrub(conn, saving, now=later(1))
     video = {"key": "videos/1.mp4", "poster_key": "videos/1.jpg"}
     saved = jobs.advance(conn, saving, to=JobState.SUCCEEDED, now=T0, video=video)
     assert saved is not None
-    assert endings.scrub(conn, saved, now=later(1)) == ["videos/1.mp4", "videos/1.jpg"]
+    assert endings.scrub(conn, saved, now=later(1)).storage_keys == ["videos/1.mp4", "videos/1.jpg"]
 
 
 def test_get_many__finds_the_owners_only(conn: Connection, project_id: str) -> None:
@@ -114,3 +112,37 @@ def test_get_project__by_id(conn: Connection, project_id: str) -> None:
     assert access.get_project(conn, project_id).name == "film"
     with pytest.raises(NotFound):
         access.get_project(conn, "proj_unknown")
+
+
+def test_remains__are_named_until_they_are_buried(conn: Connection, make_job: MakeJob, project_id: str) -> None:
+    upload(conn, project_id, "file_1")
+    make_job(input=with_image("file_1"))
+    saving = jobs.advance(conn, generating(conn), to=JobState.SAVING, now=T0)
+    assert saving is not None
+    saved = jobs.advance(conn, saving, to=JobState.SUCCEEDED, now=T0, video={"key": "videos/1.mp4"})
+    assert saved is not None
+    remains = endings.scrub(conn, saved, now=later(1))
+    assert [left.storage_keys for left in endings.unburied(conn, limit=9)] == [["videos/1.mp4"]]
+    assert files.condemn_expired(conn, now=later(1), keep_used_until=later(99), limit=9)[0].id == "file_1"
+    endings.buried(conn, remains)
+    assert endings.unburied(conn, limit=9) == []
+    assert files.condemn_expired(conn, now=later(1), keep_used_until=later(99), limit=9) == []
+
+
+def test_condemned__nobody_can_use_it_any_more(conn: Connection, make_job: MakeJob, project_id: str) -> None:
+    upload(conn, project_id, "file_1")
+    job = make_job(input=with_image("file_1"))
+    files.condemn(conn, ["file_1"], now=T0)
+    assert files.get_many(conn, ["file_1"], project_id=project_id, subject=None) == {}
+    assert files.of_job(conn, job.id) == {"file_1": None}
+
+
+def test_condemn_expired__keeps_what_an_unfinished_job_needs(
+    conn: Connection, make_job: MakeJob, project_id: str
+) -> None:
+    for name in ("file_1", "file_2"):
+        upload(conn, project_id, name, expires_at=T0)
+    make_job(input=with_image("file_1"))
+    canceled(conn, make_job(input=with_image("file_2")))
+    assert [file.id for file in files.condemn_expired(conn, now=T0, keep_used_until=later(50), limit=9)] == ["file_2"]
+    assert "file_1" in files.get_many(conn, ["file_1"], project_id=project_id, subject=None)

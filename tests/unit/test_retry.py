@@ -35,7 +35,7 @@ def test_decide__account_trouble_holds_everything(refusal: Refusal) -> None:
     assert first.seconds < fifth.seconds <= 600
 
 
-@pytest.mark.parametrize(("asked", "seconds"), [(7, 7), (0, 0), (-3, 0), (90_000, 600)])
+@pytest.mark.parametrize(("asked", "seconds"), [(7, 7), (0, 1), (-3, 1), (90_000, 600)])
 def test_decide__rate_limit_waits_as_asked_within_ten_minutes(asked: float, seconds: float) -> None:
     assert decide(refused(Refusal.RATE_LIMITED, after=asked)) == Hold(seconds, "upstream_rate_limited")
 

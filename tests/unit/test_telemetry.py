@@ -24,6 +24,9 @@ def logs() -> Iterator[None]:
 SECRETS = [
     f"the key is {CANARY}",
     "rly_2dPztI5v2Ap6UE4UVBNzRuME1ST9Uz79t4FbBVY",
+    "/v1/jobs/%20rly_2dPztI5v2Ap6UE4UVBNzRuME1ST9Uz79t4FbBVY",
+    "xrly_2dPztI5v2Ap6UE4UVBNzRuME1ST9Uz79t4FbBVY",
+    "/v1/jobs/x%3Fsignature%3D0123abcd",
     "Authorization: Bearer abc.def-123",
     "GET /v1/jobs/job_1/content?variant=video&signature=0123abcd",
     "postgresql://reelay:hunter22@db/reelay",

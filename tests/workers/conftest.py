@@ -105,7 +105,7 @@ class Room:
             "upstream_path": "/v2/video/generations",
         }
         job = Job(**values | given)
-        return await self.db.write(lambda conn: jobs.insert(conn, job))
+        return await self.db.write(lambda conn: jobs.insert(conn, job, file_ids=files.references(job.input)))
 
     async def upload(self, data: bytes, content_type: str) -> str:
         """Store an upload and return its file id."""
@@ -132,8 +132,8 @@ class Room:
         for name in names:
             duty = getattr(self, name)
             await duty.run_once()
-            if name != "sweeper":
-                await duty.drain()
+            if hasattr(duty, "crew"):
+                await duty.crew.drain()
 
     async def submit(self) -> None:
         """Let the submitter buy, and the poller book the first poll."""

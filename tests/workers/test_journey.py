@@ -8,6 +8,8 @@ import av
 import pytest
 from PIL import Image
 
+from app.db import deployment, files
+from app.domain.errors import NotFound
 from app.domain.states import JobState
 from app.workers.save import UNAVAILABLE_MESSAGE
 from tests.workers.conftest import Room
@@ -64,7 +66,7 @@ async def test_generation__failed_upstream_is_not_billed(room: Room, fault: str,
     assert len(room.sold()) == 1
 
 
-@pytest.mark.parametrize("fault", ["unknown-status", "waiting-words", "lag-404=2", "poll-500*2", "poll-429*2"])
+@pytest.mark.parametrize("fault", ["unknown-status", "waiting-words", "lag-404=2", "poll-500=2", "poll-429=2"])
 async def test_generation__odd_answers_are_only_waited_out(room: Room, fault: str) -> None:
     job = await room.create(f"A boat [[fault:{fault}]]")
     await room.to_the_end(rounds=6)
@@ -154,6 +156,59 @@ async def test_cancel__bought_is_watched_until_its_cost_is_known(room: Room) -> 
 
 async def test_prices__are_kept_and_asked_for_by_etag(room: Room) -> None:
     await room.beat("prices", "prices")
-    etag, rules = await room.db.read(lambda conn: __import__("app.db.deployment", fromlist=["x"]).read_prices(conn))
+    etag, rules = await room.db.read(deployment.read_prices)
     assert etag
     assert rules["veo2"]["kind"] == "fixed"
+
+
+async def test_save__storage_away_and_then_an_expired_url_still_ends_well(room: Room) -> None:
+    """Our own trouble never counts against the result."""
+    job = await room.create("A boat [[fault:expired-url=1]]")
+    await room.submit()
+    room.clock.pass_seconds(11)
+    await room.beat("poller")
+    (room.media / "videos").write_text("a file where a folder should be")
+    for _ in range(7):
+        await room.beat("saver")
+        room.clock.pass_seconds(301)
+    (room.media / "videos").unlink()
+    await room.to_the_end(rounds=4)
+    room.clock.pass_seconds(301)
+    await room.beat("saver")
+    assert (await room.seen(job)).state is JobState.SUCCEEDED
+
+
+async def test_generation__an_outage_at_the_horizon_loses_nothing(room: Room) -> None:
+    job = await room.create("A boat [[fault:poll-503-bare=3]]")
+    await room.submit()
+    room.clock.pass_seconds(25 * 3600)
+    for _ in range(3):
+        await room.beat("poller")
+        room.clock.pass_seconds(11)
+    assert (await room.seen(job)).state is JobState.GENERATING
+    await room.beat("poller", "saver")
+    assert (await room.seen(job)).state is JobState.SUCCEEDED
+
+
+async def test_prompt__that_looks_like_a_file_is_only_text(room: Room) -> None:
+    job = await room.create(input={"prompt": "file_under the bridge"})
+    job_id = job.id
+    await room.db.write(lambda conn: files.unlink(conn, job_id))
+    await room.to_the_end(rounds=3)
+    assert (await room.seen(job)).state is JobState.SUCCEEDED
+
+
+async def test_retention__deletes_content_and_keeps_the_books(room: Room) -> None:
+    job = await room.create()
+    await room.to_the_end(rounds=3)
+    room.clock.pass_seconds(8 * 24 * 3600)
+    aside = room.media.rename(room.media.with_name("aside"))
+    room.media.write_text("a file where the store should be")
+    await room.beat("sweeper")
+    room.media.unlink()
+    aside.rename(room.media)
+    assert list((room.media / "videos").iterdir()) != []
+    await room.beat("sweeper")
+    assert list((room.media / "videos").iterdir()) == []
+    with pytest.raises(NotFound):
+        await room.seen(job)

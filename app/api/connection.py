@@ -1,0 +1,88 @@
+"""One HTTP connection: bounds on its head, in size and time, before anything else is decided."""
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+LARGEST_HEAD = 64 * 1024
+MOST_HEADERS = 100
+HEAD_SECONDS = 30.0
+
+
+class HeadTooLarge(Exception):
+    """The request's head passes a bound."""
+
+
+class BoundedConnection(HttpToolsProtocol):
+    """uvicorn's connection, which by itself takes heads of any size for any time."""
+
+    _head_bytes = 0
+    _head_count = 0
+    _in_head = True
+    _too_large = False
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+            # A body may come in the same piece: only a head that is still open after the bound is refused.
+            if self._head_bytes - len(data) > LARGEST_HEAD:
+                self._too_large = True
+                self.send_400_response("")
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._await_head()
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_count += 1
+        if self._head_count > MOST_HEADERS or len(name) + len(value) > LARGEST_HEAD:
+            self._too_large = True
+            raise HeadTooLarge
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse, in our envelope, what never became a request."""
+        status, reason, code, message = b"400", b"Bad Request", "invalid_http", "This is no valid HTTP request."
+        if self._too_large:
+            status, reason, code = b"431", b"Request Header Fields Too Large", "head_too_large"
+            message = f"Send at most {MOST_HEADERS} headers and {LARGEST_HEAD} bytes of them."
+        request_id = f"req_{uuid.uuid4().hex}"
+        error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
+        body = json.dumps({"error": error | {"request_id": request_id}}).encode()
+        head = b"HTTP/1.1 %s %s\r\ncontent-type: application/json\r\nx-request-id: %s\r\nconnection: close\r\n"
+        self.transport.write(head % (status, reason, request_id.encode()))
+        self.transport.write(b"content-length: %d\r\n\r\n" % len(body) + body)
+        self.transport.close()
+
+    def _await_head(self) -> None:
+        self._stop_waiting()
+        self._head_bytes, self._head_count, self._in_head = 0, 0, True
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
