@@ -1,6 +1,5 @@
 """POST /v1/jobs and POST /v1/jobs/{id}/retry: the ways to a new job. Once its row is committed the answer is 2xx."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -46,8 +45,8 @@ async def create_job(request: Request, caller: Creator, house: HouseDep) -> Resp
     await intake.take(order)
     orders.require_storable_size(intake.input)
     await uploads.store_all(intake.uploads, store=house.store)
-    job = await _commit(order, intake=intake, caller=caller, quoted=quoted)
-    return await _created(job, house=house, caller=caller, seconds=waiting.preferred_seconds(request))
+    job, view = await _commit(order, intake=intake, caller=caller, quoted=quoted)
+    return await _created(job, view, house=house, caller=caller, seconds=waiting.preferred_seconds(request))
 
 
 @router.post(
@@ -63,21 +62,20 @@ async def retry_job(job_id: str, request: Request, caller: Creator, house: House
     body = await wire.parse_optional(request, cap=house.max_body_bytes)
     wish = checked(body, schema=RetryRequest, strict=True)
     rules = await estimating.rules(house)
-    job, is_new = await house.db.write(
-        partial(
-            retrying.retry,
-            job_id=job_id,
-            accept_new_charge=wish.accept_new_charge,
-            rules=rules,
-            house=house,
-            caller=caller,
+
+    def retry(conn: Connection) -> tuple[Job, JobView, bool]:
+        charge = wish.accept_new_charge
+        job, is_new = retrying.retry(
+            conn, job_id=job_id, accept_new_charge=charge, rules=rules, house=house, caller=caller
         )
-    )
+        return job, showing.show(conn, job, house=house, caller=caller), is_new
+
+    job, view, is_new = await house.db.write(retry)
     seconds = waiting.preferred_seconds(request)
-    return await _created(job, house=house, caller=caller, seconds=seconds, status=201 if is_new else 200)
+    return await _created(job, view, house=house, caller=caller, seconds=seconds, status=201 if is_new else 200)
 
 
-async def _commit(order: Order, *, intake: Intake, caller: Caller, quoted: Estimate) -> Job:
+async def _commit(order: Order, *, intake: Intake, caller: Caller, quoted: Estimate) -> tuple[Job, JobView]:
     """Write the job with its files in one transaction; if that fails the stored bytes are deleted again."""
     house, job_id = intake.house, new_id("job")
     insert = partial(_insert, job_id=job_id, order=order, intake=intake, caller=caller, quoted=quoted)
@@ -86,7 +84,10 @@ async def _commit(order: Order, *, intake: Intake, caller: Caller, quoted: Estim
         return await house.db.write(insert)
     except Unavailable:
         # The database may have committed and died before it said so: then the job is made, and must be answered.
-        find: Callable[[Connection], Job] = partial(jobs.get, job_id=job_id, owner=caller.owner)
+        def find(conn: Connection) -> tuple[Job, JobView]:
+            job = jobs.get(conn, job_id, owner=caller.owner)
+            return job, showing.show(conn, job, house=house, caller=caller)
+
         try:
             return await house.db.read(find)
         except NotFound:
@@ -99,12 +100,14 @@ async def _commit(order: Order, *, intake: Intake, caller: Caller, quoted: Estim
         raise
 
 
-def _insert(conn: Connection, *, job_id: str, order: Order, intake: Intake, caller: Caller, quoted: Estimate) -> Job:
+def _insert(
+    conn: Connection, *, job_id: str, order: Order, intake: Intake, caller: Caller, quoted: Estimate
+) -> tuple[Job, JobView]:
     now = intake.house.db.now(conn)
     require_open(conn, caller)
     uploads.record(conn, intake, caller=caller, now=now)
     request, seconds = order.request, order.request.start_within_seconds
-    return jobs.insert(
+    job = jobs.insert(
         conn,
         Job(
             id=job_id,
@@ -125,16 +128,17 @@ def _insert(conn: Connection, *, job_id: str, order: Order, intake: Intake, call
         ),
         file_ids=files.references({name: intake.input.get(name) for name in order.model.media_parameters}),
     )
+    return job, showing.show(conn, job, house=intake.house, caller=caller)
 
 
-async def _created(job: Job, *, house: House, caller: Caller, seconds: int, status: int = 201) -> Response:
+async def _created(
+    job: Job, view: JobView, *, house: House, caller: Caller, seconds: int, status: int = 201
+) -> Response:
     """Answer with a committed job, whatever happens: an error would make the client post, and pay, again."""
     headers = {"Location": f"/v1/jobs/{job.id}"} | waiting.applied(seconds)
     try:
         if seconds:
             job, view = await waiting.until(waiting.ended, job_id=job.id, house=house, caller=caller, seconds=seconds)
-        else:
-            view = await house.db.read(partial(showing.show, job=job, house=house, caller=caller))
         return showing.answer(view, job, status=status, headers=headers)
     except Exception:
         log.exception("job_answer_failed", job_id=job.id)

@@ -42,6 +42,7 @@ class Key:
 
 
 _PROJECT_COLUMNS = [projects.c[name] for name in Project.__dataclass_fields__]
+_PROJECT = sa.select(*_PROJECT_COLUMNS).where(projects.c.id == sa.bindparam("id"))
 _KEY_COLUMNS = [keys.c[name] for name in Key.__dataclass_fields__]
 
 
@@ -67,7 +68,7 @@ def list_projects(conn: Connection) -> list[Project]:
 
 def get_project(conn: Connection, project_id: str) -> Project:
     """Return the project by its id; raise NotFound."""
-    row = conn.execute(sa.select(*_PROJECT_COLUMNS).where(projects.c.id == project_id)).one_or_none()
+    row = conn.execute(_PROJECT, {"id": project_id}).one_or_none()
     if row is None:
         raise NotFound(f"There is no project {project_id[:80]!r}. `reelay projects list` shows them.")
     return Project(**row._mapping)

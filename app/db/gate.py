@@ -27,10 +27,13 @@ class Gate:
     hold_level: int
 
 
+_READ = sa.select(gate.c.held_since, gate.c.held_until, gate.c.hold_reason, gate.c.hold_level).where(gate.c.id == 1)
+_READ_LOCKED = _READ.with_for_update()
+
+
 def read(conn: Connection, *, lock: bool = False) -> Gate:
     """Return the gate; `lock` makes every other admission wait until this transaction ends."""
-    query = sa.select(gate.c.held_since, gate.c.held_until, gate.c.hold_reason, gate.c.hold_level).where(gate.c.id == 1)
-    return Gate(*conn.execute(query.with_for_update() if lock else query).one())
+    return Gate(*conn.execute(_READ_LOCKED if lock else _READ).one())
 
 
 def hold(conn: Connection, *, now: datetime, until: datetime, reason: str) -> None:

@@ -139,10 +139,25 @@ def queue_positions(conn: Connection, listed: list[Job], *, at_most: int = 1000)
 
 def _ahead_of(conn: Connection, job: Job, *, at_most: int) -> int:
     """Count, without fetching them, the queued jobs of the project that go before."""
-    ahead = sa.or_(jobs.c.priority < job.priority, sa.and_(jobs.c.priority == job.priority, jobs.c.id < job.id))
-    waiting = sa.select(jobs.c.id).where(jobs.c.project_id == job.project_id, jobs.c.state == JobState.QUEUED, ahead)
-    counted: int = conn.execute(sa.select(sa.func.count()).select_from(waiting.limit(at_most).subquery())).scalar_one()
+    place = {"project": job.project_id, "its_priority": job.priority, "its_id": job.id, "at_most": at_most}
+    counted: int = conn.execute(_COUNT_AHEAD, place).scalar_one()
     return counted
+
+
+# Built once: every create and every look at a queued job runs it.
+_COUNT_AHEAD = sa.select(sa.func.count()).select_from(
+    sa.select(jobs.c.id)
+    .where(
+        jobs.c.project_id == sa.bindparam("project"),
+        jobs.c.state == JobState.QUEUED,
+        sa.or_(
+            jobs.c.priority < sa.bindparam("its_priority"),
+            sa.and_(jobs.c.priority == sa.bindparam("its_priority"), jobs.c.id < sa.bindparam("its_id")),
+        ),
+    )
+    .limit(sa.bindparam("at_most"))
+    .subquery()
+)
 
 
 def advance(
