@@ -27,7 +27,7 @@ class _Task:
 
 
 class SqliteWriter:
-    """Owns the writing connection. Transactions of a group are fenced from each other by savepoints."""
+    """Owns the writing connection. Work may be run again, as on Postgres after a conflict: it has no other effects."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine.execution_options(writing=True)
@@ -69,29 +69,25 @@ class SqliteWriter:
         return group, True
 
     def _commit(self, group: list[_Task]) -> None:
-        """Run the group in one transaction; answer each only after the commit."""
-        outcomes: list[tuple[_Task, Outcome | BaseException]] = []
+        """Run the group in one transaction; answer each only after the commit.
+
+        If one fails, all is undone and each is run again for itself, so that nobody pays for another's failure.
+        """
+        outcomes: list[Outcome]
         try:
             with translated(), self._engine.begin() as conn:
-                outcomes.extend((task, self._attempt(conn, task)) for task in group)
-        except BaseException as error:  # noqa: BLE001  # the thread must live, and every caller must hear
-            outcomes = [(task, error) for task in group]
-        for task, outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                task.future.set_exception(outcome)
+                outcomes = [self._run_one(conn, task) for task in group]
+        except BaseException as error:  # noqa: BLE001  # the thread must live, and the caller must hear
+            if len(group) == 1:
+                group[0].future.set_exception(error)
             else:
-                task.future.set_result(outcome)
+                for task in group:
+                    self._commit([task])
+            return
+        for task, outcome in zip(group, outcomes, strict=True):
+            task.future.set_result(outcome)
 
-    def _attempt(self, conn: Connection, task: _Task) -> Outcome | BaseException:
+    @staticmethod
+    def _run_one(conn: Connection, task: _Task) -> Outcome:
         take_announced(conn)
-        savepoint = conn.begin_nested()
-        try:
-            with translated():
-                result = task.work(conn)
-                savepoint.commit()
-        except Exception as error:  # it belongs to the caller, not to this thread
-            if not conn.connection.driver_connection.in_transaction:  # type: ignore[union-attr]  # it is sqlite3's
-                raise  # a full disk has undone the whole group: all of them must hear that
-            savepoint.rollback()
-            return error
-        return result, take_announced(conn)
+        return task.work(conn), take_announced(conn)
