@@ -34,7 +34,7 @@ class Duty(Protocol):
 
 
 class Crew:
-    """The tasks that a duty has started. They are waited for, never canceled: each ends by a settle."""
+    """The tasks that a duty has started; each ends by a settle."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -50,6 +50,14 @@ class Crew:
     async def drain(self) -> None:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
+
+    async def cut_short(self, *, after_seconds: float) -> None:
+        """Wait a moment, then cancel what still runs. Only for work that another worker can simply do again."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=after_seconds)
+        for task in self._tasks:
+            task.cancel()
+        await self.drain()
 
     @staticmethod
     async def _guarded(work: Coroutine[Any, Any, None], name: str) -> None:

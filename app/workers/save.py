@@ -33,6 +33,7 @@ from app.workers.loop import Crew
 
 log = structlog.get_logger()
 Download = Callable[[str, Path], Awaitable[Downloaded]]
+STOP_SECONDS = 3.0
 TOO_LARGE_PAUSE = timedelta(hours=6)
 """Until somebody raises REELAY_MAX_VIDEO_BYTES, downloading it again only costs traffic."""
 UNAVAILABLE_MESSAGE = (
@@ -81,7 +82,8 @@ class Saver:
         return False
 
     async def drain(self) -> None:
-        await self.crew.drain()
+        """Finish what is nearly saved; a long download begins anew elsewhere once its lease has run out."""
+        await self.crew.cut_short(after_seconds=STOP_SECONDS)
 
     def _claim(self, conn: Connection, limit: int) -> list[Job]:
         now = self._db.now(conn)

@@ -1,7 +1,9 @@
 """One job from the queue to the stored video, and every way in which it ends."""
 
+import asyncio
 import hashlib
 import io
+from pathlib import Path
 from typing import Any
 
 import av
@@ -11,6 +13,8 @@ from PIL import Image
 from app.db import deployment, files
 from app.domain.errors import NotFound
 from app.domain.states import JobState
+from app.outbound.download import Downloaded
+from app.workers import save
 from app.workers.save import UNAVAILABLE_MESSAGE
 from tests.workers.conftest import Room
 
@@ -212,3 +216,26 @@ async def test_retention__deletes_content_and_keeps_the_books(room: Room) -> Non
     assert list((room.media / "videos").iterdir()) == []
     with pytest.raises(NotFound):
         await room.seen(job)
+
+
+async def test_stop__does_not_wait_for_a_download_that_hangs(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(save, "STOP_SECONDS", 0.05)
+
+    async def hanging(_url: str, _path: Path) -> Downloaded:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    job = await room.create()
+    await room.submit()
+    room.clock.pass_seconds(11)
+    await room.beat("poller")
+    saver = save.Saver(
+        room.db, room.upstream, room.store, hanging, leasing=room.leasing, spool=room.media.with_name("spool")
+    )
+    await saver.run_once()
+    async with asyncio.timeout(5):
+        await saver.drain()
+    assert (await room.seen(job)).state is JobState.SAVING
+    room.clock.pass_seconds(61)
+    await room.beat("saver")
+    assert (await room.seen(job)).state is JobState.SUCCEEDED
