@@ -42,6 +42,7 @@ from app.workers.sweep import Sweeper
 
 log = structlog.get_logger()
 DRAIN_SLACK_SECONDS = 5.0
+FIRST_PRICES_SECONDS = 3.0
 LONGEST_POST = 3
 """A POST may take its timeout three times: to be sent, to be answered, to be read."""
 DOWNLOAD_DEADLINE_SECONDS = 900.0
@@ -107,6 +108,7 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
             await stack.enter_async_context(_running(listening))
         if role.workers:
             upstream = await stack.enter_async_context(_upstream(settings))
+            await _first_prices(db, upstream)
             duties = _duties(settings, db=db, store=store, upstream=upstream, deployment_id=deployment_id)
             await stack.enter_async_context(
                 _working(duties, db=db, grace=LONGEST_POST * settings.submit_timeout_seconds)
@@ -128,6 +130,13 @@ def _store(settings: Settings) -> Store:
         return Store.open(settings.media_url)
     except (ValueError, OSError, StorageFailed) as error:
         raise SettingsError(f"REELAY_STORAGE_URL: {error}") from None
+
+
+async def _first_prices(db: Database, upstream: UpstreamClient) -> None:
+    """Know the prices before the first job, so that it has an estimate; without them for now if that takes long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_PRICES_SECONDS):
+            await PriceKeeper(db, upstream).run_once()
 
 
 def _claim_sqlite(stack: AsyncExitStack, db: Database, role: Role) -> None:

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Remembered(Generic[T]):
-    """Keeps what `load` returned for some seconds; those who ask meanwhile share it. Failures are not kept."""
+    """Keeps what `load` returned for some seconds; who asks meanwhile shares it. Failures and empties are not kept."""
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -21,5 +21,7 @@ class Remembered(Generic[T]):
         async with self._lock:
             if self._kept is None or self._clock() >= self._kept[0]:
                 value = await load()
+                if not value:
+                    return value
                 self._kept = (self._clock() + self._seconds, value)
             return self._kept[1]

@@ -57,13 +57,20 @@ async def test_models__ids_may_hold_slashes(client: httpx2.AsyncClient) -> None:
 async def test_prices__are_read_once_in_half_a_minute(
     client: httpx2.AsyncClient, database: Database, house: House
 ) -> None:
+    """An empty list is not remembered: the first prices are seen at once."""
     ticks = house.prices._clock = Ticks()
+
+    async def shown(rules: dict[str, object]) -> object:
+        with database.transaction() as conn:
+            deployment.save_prices(conn, etag=None, rules=rules, now=database.now(conn))
+        return (await client.get(f"/v1/models/{MODEL}")).json()["pricing"]
+
+    first, second = {"kind": "variable"}, {"kind": "fixed", "units": []}
     assert (await client.get(f"/v1/models/{MODEL}")).json()["pricing"] is None
-    with database.transaction() as conn:
-        deployment.save_prices(conn, etag=None, rules={MODEL: {"kind": "variable"}}, now=database.now(conn))
-    assert (await client.get(f"/v1/models/{MODEL}")).json()["pricing"] is None
+    assert await shown({MODEL: first}) == first
+    assert await shown({MODEL: second}) == first
     ticks.seconds += 30
-    assert (await client.get(f"/v1/models/{MODEL}")).json()["pricing"] == {"kind": "variable"}
+    assert await shown({MODEL: second}) == second
 
 
 async def test_healthz__answers_as_long_as_the_process_lives(client_for: ClientFor, database: Database) -> None:
