@@ -108,8 +108,8 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
             await stack.enter_async_context(_running(listening))
         if role.workers:
             upstream = await stack.enter_async_context(_upstream(settings))
-            await _first_prices(db, upstream)
             duties = _duties(settings, db=db, store=store, upstream=upstream, deployment_id=deployment_id)
+            await _first_prices(db, upstream)
             await stack.enter_async_context(
                 _working(duties, db=db, grace=LONGEST_POST * settings.submit_timeout_seconds)
             )
