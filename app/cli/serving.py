@@ -133,7 +133,7 @@ def configure_logs(settings: Settings) -> None:
     telemetry.configure(
         level=settings.log_level,
         style=settings.log_format,
-        literals=[key.get_secret_value()] if key is not None else [],
+        literals=[key.get_secret_value().strip()] if key is not None else [],
     )
 
 

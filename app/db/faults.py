@@ -12,6 +12,7 @@ CONFLICTS = {"40001", "40P01"}
 """Postgres' serialization failure and deadlock: the database work is repeated whole."""
 READ_ONLY = "25006"
 """What a standby answers during a failover."""
+READ_ONLY_MESSAGE = "The database is read-only now. Try again shortly."
 
 
 def is_conflict(error: BaseException) -> bool:
@@ -36,6 +37,6 @@ def translated() -> Iterator[None]:
     except InternalError as error:
         if getattr(error.orig, "sqlstate", None) != READ_ONLY:
             raise
-        raise Unavailable("The database is read-only now. Try again shortly.", code="database_unavailable") from error
+        raise Unavailable(READ_ONLY_MESSAGE, code="database_unavailable", retry_after=5) from error
     except PoolTimeout as error:
         raise Unavailable("The database is busy. Try again shortly.", code="database_busy", retry_after=1) from error
