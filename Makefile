@@ -21,7 +21,7 @@ demo: $(VENV)/.ready ## Make a video with the sandbox, free of charge (REAL=1: w
 	@$(BIN)/reelay demo $(if $(REAL),--real)
 
 serve: $(VENV)/.ready ## Start Reelay on 127.0.0.1:8000, with the sandbox unless an upstream key is set
-	@key="$$REELAY_UPSTREAM_API_KEY$$REELAY_UPSTREAM_API_KEY_FILE$$AIML_API_KEY"; \
+	@key="$$REELAY_UPSTREAM_API_KEY$$REELAY_UPSTREAM_API_KEY_FILE$$AIML_API_KEY$$AIML_API_KEY_FILE"; \
 		if [ -n "$$key" ]; then exec $(BIN)/reelay serve; else exec $(BIN)/reelay serve --sandbox; fi
 
 test: $(VENV)/.ready-dev ## Run the tests (PYTEST_ARGS=tests/db: only these, in one process)

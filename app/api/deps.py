@@ -38,6 +38,8 @@ class House:
     retention: timedelta | None
     """How long finished jobs are kept; None keeps them until they are deleted."""
     file_retention: timedelta
+    content_origin: str | None = None
+    """Where links into the storage lead, if downloads are answered with such; None passes the bytes on."""
     max_body_bytes: int = 32 << 20
     max_image_bytes: int = 20 << 20
     max_image_pixels: int = 50_000_000

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import SecretStr
@@ -17,8 +18,7 @@ from app import telemetry
 from app.cli import development
 from app.cli.child_sandbox import SANDBOX_KEY, SANDBOX_MEDIAN_SECONDS, ChildSandbox
 from app.db import schema
-from app.db.engine import Database
-from app.settings import Settings, SettingsError
+from app.settings import Settings, SettingsError, open_database
 
 LOOP_FACTORY: Callable[[], asyncio.AbstractEventLoop] | None = None
 if sys.platform != "win32":
@@ -69,6 +69,8 @@ def serve_command(
             development_key = development.key_for(settings, allowed=sandbox and _is_loopback(host))
             if sandbox:
                 development.guess_durations(settings, median_seconds=SANDBOX_MEDIAN_SECONDS / sandbox_speed)
+            else:
+                _say_what_costs(settings)
             _say(f"Reelay listens on {base}" + (" (sandbox: simulated videos, no money)" if sandbox else ""))
             if development_key is not None:
                 _say(f"Development key: {development_key}")
@@ -83,7 +85,12 @@ def worker_command() -> None:
 
     settings = Settings.load()
     configure_logs(settings)
-    run(work(settings, Role(api=False), ready=lambda: _say("Reelay works.")))
+
+    def ready() -> None:
+        _say_what_costs(settings)
+        _say("Reelay works.")
+
+    run(work(settings, Role(api=False), ready=ready))
     _say("Reelay has stopped.")
 
 
@@ -101,7 +108,7 @@ def migrate_command(
     check: Annotated[bool, typer.Option("--check", help="Only tell whether the schema fits this build.")] = False,
 ) -> None:
     """Bring the database's schema up to date."""
-    db = Database(Settings.load().sqlalchemy_url)
+    db = open_database(Settings.load())
     try:
         with db.transaction() as conn:
             if to not in ("head", "base") and to not in schema.revisions():
@@ -143,6 +150,11 @@ def _refuse_key(settings: Settings) -> None:
             "--sandbox was given and REELAY_UPSTREAM_API_KEY (or AIML_API_KEY) is set. "
             "Unset the key to simulate, or leave --sandbox out to spend money."
         )
+
+
+def _say_what_costs(settings: Settings) -> None:
+    parts = urlsplit(settings.upstream_url)
+    _say(f"Real upstream {parts.scheme}://{parts.netloc.rpartition('@')[2]}: jobs cost money.")
 
 
 def _with_sandbox(settings: Settings, url: str) -> Settings:
