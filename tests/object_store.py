@@ -119,7 +119,7 @@ class S3Server:
         """The outage is over."""
         self._door.open()
 
-    def keys(self) -> list[str]:
+    def object_names(self) -> list[str]:
         """Return what the bucket holds."""
         listed = httpx2.get(f"{self.direct}/{BUCKET}?list-type=2").raise_for_status().text
         return [part.partition("</Key>")[0] for part in listed.split("<Key>")[1:]]

@@ -185,3 +185,26 @@ def test_demo__with_real_money_asks_for_consent(folder: Path) -> None:
         assert bought.returncode == 0, bought.stderr
         assert ledger(upstream)["count"] == 1
         assert (folder / "out.mp4").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("command", [["projects", "list"], ["keys", "list"], ["migrate"], ["serve", "--port", "0"]])
+def test_commands__a_data_folder_that_cannot_be_used_is_one_line(folder: Path, command: list[str]) -> None:
+    (folder / "data").write_text("a file where the folder should be")
+    line = complaint(reelay(*command, folder=folder, REELAY_UPSTREAM_API_KEY="k" * 20))
+    assert line.startswith(f"reelay: REELAY_DATA_DIR: {folder / 'data'}")
+
+
+def test_serve__says_that_the_real_upstream_costs_money(house: Deployment) -> None:
+    process, _ = house.serve()
+    assert "Real upstream http://127.0.0.1:9: jobs cost money.\n" in process.said()
+
+
+def test_serve__a_simulation_says_no_word_of_money_spent(folder: Path) -> None:
+    command = ["app.cli", "serve", "--sandbox", "--port", "0"]
+    environment = {"REELAY_DATA_DIR": str(folder / "data")}
+    process = Process(command, log=folder / "a.log", ready="Development key: ", environment=environment)
+    try:
+        process.start()
+        assert "Real upstream" not in process.said()
+    finally:
+        process.close()
