@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from app.cli import access, demo, serving
+from app.cli import access, demo, doctor, serving
 from app.domain.errors import ReelayError
 from app.settings import SettingsError
 
@@ -18,6 +18,7 @@ serving.register(app)
 app.add_typer(access.projects, name="projects")
 app.add_typer(access.keys, name="keys")
 demo.register(app)
+doctor.register(app)
 
 
 def main() -> None:
