@@ -41,7 +41,7 @@ def doctor_command(*, as_json: Annotated[bool, typer.Option("--json", help="Prin
     overdue: set[str] = set()
     if settings is not None:
         findings, overdue = asyncio.run(examined(settings, CHECKS))
-    print(rendered(_without_secrets(findings, settings), as_json=as_json), flush=True, file=sys.stdout)  # noqa: T201
+    print(rendered(without_secrets(findings, settings), as_json=as_json), flush=True, file=sys.stdout)  # noqa: T201
     status = 1 if any(finding.level == "fail" for finding in findings) else 0
     if overdue:
         os._exit(status)  # a check that hangs in a thread would keep the process from ending
@@ -104,7 +104,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
-def _without_secrets(findings: Sequence[Finding], settings: Settings | None) -> list[Finding]:
+def without_secrets(findings: Sequence[Finding], settings: Settings | None) -> list[Finding]:
     """Take out whatever a library's message may quote."""
     given = [] if settings is None else [settings.upstream_api_key, settings.signing_secret]
     literals = [secret.get_secret_value().strip() for secret in given if isinstance(secret, SecretStr)]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.cli import ailments, doctor, examinations, provider
-from app.cli.finding import Finding, fine
+from app.cli.finding import Finding, failed, fine
 from app.db import deployment
 from app.db.engine import Database
 from app.settings import Settings
@@ -217,6 +217,9 @@ def wrong_clock() -> Iterator[str]:
 
 def test_clock__that_differs_is_told(monkeypatch: pytest.MonkeyPatch, wrong_clock: str) -> None:
     monkeypatch.setenv("REELAY_UPSTREAM_URL", wrong_clock)
+    [unasked] = examine(provider.clock)  # who only simulates has nothing to do with the upstream
+    assert (unasked.level, unasked.message) == ("ok", "No other clock could be asked.")
+    monkeypatch.setenv("REELAY_UPSTREAM_API_KEY", CANARY)
     [finding] = examine(provider.clock)
     assert (finding.level, "behind" in finding.message, "NTP" in finding.mend) == ("fail", True, True)
 
@@ -277,3 +280,14 @@ async def test_examined__one_check_never_stops_another() -> None:
     ]
     assert overdue == {"hangs"}
     assert "ZeroDivisionError: by design" in found[1].message
+
+
+def test_findings__quote_no_secret_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REELAY_UPSTREAM_API_KEY", "REELAY_SIGNING_SECRET"):
+        monkeypatch.setenv(name, f"{CANARY}-{name}")
+    said = [f"a library said {CANARY}-{name}" for name in ("REELAY_UPSTREAM_API_KEY", "REELAY_SIGNING_SECRET")]
+    said.append("it connects to postgresql://reelay:hunter22@db/reelay")
+    found = doctor.without_secrets([failed("x", words, words) for words in said], Settings.load())
+    shown = doctor.rendered(found, as_json=False)
+    assert CANARY not in shown and "hunter22" not in shown
+    assert shown.count("[redacted]") == 2 * len(said)
