@@ -64,8 +64,7 @@ def _public_url(settings: Settings) -> Iterator[Finding]:
                 "REELAY_PUBLIC_URL=https://...",
             )
         return
-    parts = urlsplit(settings.public_url)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if settings.public_url.startswith("http://") and is_public(settings):
         yield doubtful(
             CHECK,
             "REELAY_PUBLIC_URL is http://: keys and videos travel in the clear.",
@@ -110,7 +109,12 @@ def is_folder(settings: Settings) -> bool:
     return "://" not in settings.media_url or settings.media_url.startswith("file://")
 
 
-def _is_loopback(host: str) -> bool:
+def is_public(settings: Settings) -> bool:
+    """Tell whether others than this machine are to reach the service."""
+    return settings.public_url is not None and not is_loopback(urlsplit(settings.public_url).hostname or "")
+
+
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.cli.ailments import is_folder
+from app.cli.ailments import is_folder, is_public
 from app.cli.finding import Finding, doubtful, failed, fine
 from app.db import inspection, schema
 from app.db.engine import Connection, Database
@@ -118,6 +118,9 @@ def _schema(conn: Connection, settings: Settings) -> list[Finding]:
     if made_for == "sandbox" and has_key:
         mend = "Unset the key and use --sandbox, or set REELAY_DATA_DIR or REELAY_DATABASE_URL to another place."
         found.append(failed("database", "With an upstream key Reelay starts for real and refuses it.", mend))
+    elif made_for == "sandbox" and is_public(settings):
+        sentence = f"It holds simulated videos, and REELAY_PUBLIC_URL is {settings.public_url}: nothing there is real."
+        found.append(doubtful("database", sentence, "Serve from another database for real, or unset that setting."))
     return found
 
 

@@ -144,6 +144,8 @@ def test_database__made_for_simulations_is_none_for_real_money(
         monkeypatch.setenv("REELAY_UPSTREAM_API_KEY", CANARY)
     levels = [finding.level for finding in examine(examinations.database)]
     assert levels == ["ok", "ok", "fail"] if key else levels == ["ok", "ok"]
+    monkeypatch.setenv("REELAY_PUBLIC_URL", "https://films.example.com")
+    assert [finding.level for finding in examine(examinations.database)][2:] == ["fail" if key else "warn"]
 
 
 def test_database__a_network_file_system_is_no_place_for_sqlite(
