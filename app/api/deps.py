@@ -38,6 +38,8 @@ class House:
     retention: timedelta | None
     """How long finished jobs are kept; None keeps them until they are deleted."""
     file_retention: timedelta
+    max_in_flight: int = 10
+    """How many generations the upstream takes at once, for estimates."""
     max_body_bytes: int = 32 << 20
     max_image_bytes: int = 20 << 20
     max_image_pixels: int = 50_000_000
