@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import typer
 from app.cli import terminal
 from app.cli.exits import Away, Exit, Left, worst
 from app.cli.progress import Board, Row
-from app.cli.service import Service
+from app.cli.service import Service, job_path
 from app.cli.watching import FINAL
 from app.domain.errors import ReelayError
 from app.settings import SettingsError
@@ -47,14 +48,14 @@ class Batch:
 
     def __init__(self, service: Service, board: Board, works: list[Work], *, may_cancel: bool) -> None:
         self._service, self._board, self._works, self._may_cancel = service, board, works, may_cancel
-        self.closed = False
+        self.closed = threading.Event()
         """Set once nothing more may be bought."""
 
     def run(self, step: Step) -> Exit:
         """Return the one exit code for all."""
         pool = ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, len(self._works) or 1))
         with self._board:
-            rows = [self._board.add(work.label if len(self._works) > 1 else "") for work in self._works]
+            rows = [self._board.add(work.label) for work in self._works]
             futures = [pool.submit(self._guarded, step, *pair) for pair in zip(self._works, rows, strict=True)]
             while not self._all_done(futures):
                 self._board.pause()
@@ -89,12 +90,12 @@ class Batch:
         except Away as error:
             work.error, work.code = str(error), Exit.AWAY
         finally:
-            row.end("failed" if work.error else "left" if work.code is Exit.INTERRUPTED else "done")
+            row.end(_word(work), work.error or "")
 
     def _goes_on(self) -> bool:
         """Ask what Ctrl-C meant; True to stay, with the jobs canceled, False to leave them running."""
         jobs = sum(work.unfinished for work in self._works)
-        if not self._may_cancel or self.closed or not terminal.is_interactive():
+        if not self._may_cancel or self.closed.is_set() or not terminal.is_interactive():
             return False
         what = f"Cancel {jobs} jobs?" if jobs > 1 else "Cancel the job?"
         try:
@@ -102,23 +103,28 @@ class Batch:
         except (typer.Abort, KeyboardInterrupt):
             wanted = False
         if wanted:
-            self.closed = True
+            self.closed.set()
             self._cancel_all()
         return wanted
 
     def _cancel_all(self) -> None:
         for work in self._works:
-            if work.unfinished and work.job is not None:
-                try:
-                    self._service.change(f"/v1/jobs/{work.job['id']}/cancel")
-                except ReelayError as error:
-                    terminal.say(f"{work.job['id']}: {error.message}")
-                except Away as error:
-                    terminal.say(f"{work.job['id']} is not canceled: {error}")
+            if work.unfinished:
+                self.cancel(work)
+
+    def cancel(self, work: Work) -> None:
+        """Cancel the work's job, or say why it goes on."""
+        assert work.job is not None
+        try:
+            self._service.change(f"{job_path(work.job['id'])}/cancel")
+        except ReelayError as error:
+            terminal.say(f"{work.job['id']}: {error.message}")
+        except Away as error:
+            terminal.say(f"{work.job['id']} is not canceled: {error}")
 
     def _leave(self, pool: ThreadPoolExecutor) -> None:
         """Let the threads end; what one of them is buying just then is still heard, unless Ctrl-C comes again."""
-        self.closed = True
+        self.closed.set()
         self._service.leave()
         try:
             pool.shutdown(cancel_futures=True)
@@ -127,8 +133,19 @@ class Batch:
             sys.stdout.flush()
             os._exit(Exit.INTERRUPTED)
         for work in self._works:
-            if work.job is None and work.error is None:
+            if work.unfinished or (work.job is None and work.error is None):
                 work.code = Exit.INTERRUPTED
+
+
+def _word(work: Work) -> str:
+    match work.code:
+        case Exit.OK:
+            return "done"
+        case Exit.CANCELED:
+            return "canceled"
+        case Exit.INTERRUPTED:
+            return "left"
+    return "failed"
 
 
 def say_how_to_resume(works: list[Work]) -> None:

@@ -38,5 +38,5 @@ class Left(Exception):
 
 def worst(codes: list[Exit]) -> Exit:
     """Return the one code for several jobs: a failure outweighs an absence, and that a cancellation."""
-    order = (Exit.USAGE, Exit.FAILED, Exit.AWAY, Exit.INTERRUPTED, Exit.CANCELED)
+    order = (Exit.INTERRUPTED, Exit.USAGE, Exit.FAILED, Exit.AWAY, Exit.CANCELED)
     return next((code for code in order if code in codes), Exit.OK)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from app.cli import pictures, progress, report, service, terminal
 from app.cli.batch import Batch, Work, say_how_to_resume
-from app.cli.exits import Exit, Left, Refused, worst
+from app.cli.exits import Exit, Refused, worst
 from app.cli.finishing import finish
 from app.cli.models import complete_model
 from app.cli.pictures import Picture
@@ -99,11 +99,14 @@ def _make(
     batch = Batch(house, progress.board(terminal.noise()), works, may_cancel=True)
 
     def step(work: Work, row: Row) -> None:
-        if batch.closed:
-            raise Left
+        if batch.closed.is_set():
+            work.error, work.code = "It was not made.", Exit.CANCELED
+            return
         row.note("sending")
         form = _form(fields, wanted[work.number])
         work.job = house.create("/v1/jobs", form=form, idempotency_key=str(uuid.uuid4()), trouble=row.note)
+        if batch.closed.is_set():  # canceled while it was being made
+            batch.cancel(work)
         if target is not None:
             finish(house, work, row, target=target)
 
@@ -141,7 +144,9 @@ def _show_prices(answers: list[dict[str, Any]]) -> None:
             )
             continue
         wait = answer["eta_seconds"]
-        verdict = Text("yes", "green") if answer["valid"] else Text("no: above the limit, or not known", "red")
+        priced = answer["cost"]["estimated_usd"] is not None
+        refusal = "no: above the limit" if priced else "no: price not known"
+        verdict = Text("yes", "green") if answer["valid"] else Text(refusal, "red")
         eta = "not known" if wait is None else f"about {wait} s"
         rows.append([label, terminal.usd(answer["cost"]["estimated_usd"]), eta, str(answer["queue_depth"]), verdict])
     if rows:

@@ -1,5 +1,6 @@
 """reelay jobs: look at jobs, wait for them, change them, fetch their videos."""
 
+import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from app.cli.finishing import finish
 from app.cli.generate import Force, Out
 from app.cli.models import complete_model
 from app.cli.progress import Row
-from app.cli.service import Service
+from app.cli.service import Service, job_path
 from app.cli.targets import Target
 from app.domain.states import PublicStatus
 
@@ -52,13 +53,13 @@ def list_command(
 def show_command(job_id: Id, *, as_json: terminal.AsJson = False) -> None:
     """Show one job and its timeline."""
     house = service.connect()
-    job = house.read(f"/v1/jobs/{job_id}")
+    job = house.read(job_path(job_id))
     if as_json:
         terminal.show_json(job)
         return
     _show(job)
     rows: list[list[str | Text]] = [
-        [event["created_at"], event["type"]] for event in house.read(f"/v1/jobs/{job_id}/events")["data"]
+        [event["created_at"], event["type"]] for event in house.read(f"{job_path(job_id)}/events")["data"]
     ]
     terminal.show_table(["TIME", "EVENT"], rows)
 
@@ -120,7 +121,7 @@ def retry_command(
     """Make a new job of a failed or canceled one's request, and print its id."""
     house = service.connect()
     try:
-        job = house.change(f"/v1/jobs/{job_id}/retry", {"accept_new_charge": True} if accept_new_charge else None)
+        job = house.change(f"{job_path(job_id)}/retry", {"accept_new_charge": True} if accept_new_charge else None)
     except Refused as error:
         if error.code != "new_charge_not_accepted":
             raise
@@ -138,7 +139,7 @@ def _stay_with(house: Service, ids: list[str], *, target: Target | None, as_json
     batch = Batch(house, progress.board(terminal.noise()), works, may_cancel=False)
 
     def step(work: Work, row: Row) -> None:
-        work.job = house.read(f"/v1/jobs/{work.label}")
+        work.job = house.read(job_path(work.label))
         finish(house, work, row, target=target)
 
     code = batch.run(step)
@@ -150,7 +151,7 @@ def _stay_with(house: Service, ids: list[str], *, target: Target | None, as_json
 
 def _attempt(house: Service, work: Work) -> None:
     try:
-        work.job = house.change(f"/v1/jobs/{work.label}/cancel")
+        work.job = house.change(f"{job_path(work.label)}/cancel")
     except Refused as error:
         work.error, work.error_code, work.code = error.message, error.code, Exit.FAILED
     except Away as error:
@@ -193,6 +194,9 @@ def _row(job: dict[str, Any]) -> list[str | Text]:
 
 
 def _age(job: dict[str, Any]) -> str:
+    """Return the age for people, the moment for programs."""
+    if not sys.stdout.isatty():
+        return str(job["created_at"])
     created = datetime.fromisoformat(job["created_at"])
     seconds = int((datetime.now(UTC) - created).total_seconds())
     for span, name in ((86_400, "d"), (3_600, "h"), (60, "min")):

@@ -31,7 +31,7 @@ def models_command(model: Name = None, *, as_json: terminal.AsJson = False) -> N
         _show_one(found)
     else:
         rows = [[row["id"], row["owned_by"], _price(row["pricing"]), _seconds(row["typical_seconds"])] for row in found]
-        terminal.show_table(["MODEL", "BY", "PRICE", "TAKES"], rows)
+        terminal.show_table(["MODEL", "BY", "PRICE", "DONE IN"], rows)
 
 
 def _show_one(model: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ def _price(pricing: dict[str, Any] | None) -> str:
             case VariantPrice(variants=variants):
                 prices = sorted((variant.price for variant in variants), key=lambda price: price.amount / price.per)
                 cheapest, dearest = _unit(prices[0]), _unit(prices[-1])
-                return cheapest if cheapest == dearest else f"{cheapest} to {dearest}"
+                return cheapest if cheapest == dearest else f"from {cheapest} to {dearest}"
     except ValueError:
         return "price not known"
     return "price varies"
@@ -76,7 +76,7 @@ def _price(pricing: dict[str, Any] | None) -> str:
 
 def _unit(price: Price) -> str:
     each = "" if price.per == 1 else f"{price.per:f} "
-    return f"{terminal.usd(float(price.amount))} / {each}{price.unit}"
+    return f"{terminal.usd(float(price.amount))} per {each}{price.unit}"
 
 
 def _seconds(typical: float | None) -> str:

@@ -11,7 +11,8 @@ from rich.text import Text
 from app.cli.terminal import safe
 
 STEP_PERCENT = 20
-LONGEST_LABEL = 30
+LONGEST_LABEL = 36
+LONGEST_NOTE = 48
 
 
 class Row(Protocol):
@@ -26,8 +27,8 @@ class Row(Protocol):
     def loading(self, done: int, total: int) -> None:
         """Show how much of the video has come."""
 
-    def end(self, word: str) -> None:
-        """Show the one word for what came of it."""
+    def end(self, word: str, about: str = "") -> None:
+        """Show the one word for what came of it, and what is to be said about that."""
 
 
 class Board(Protocol):
@@ -115,11 +116,11 @@ class _Bar:
         share = 100 * done / max(total, 1)
         self._update(description="downloading", completed=share, about=f"{done / 1e6:.1f} of {total / 1e6:.1f} MB")
 
-    def end(self, word: str) -> None:
-        self._update(description=word, about="")
+    def end(self, word: str, about: str = "") -> None:
+        self._update(description=word, about=about)
 
     def _update(self, *, about: str, **shown: Any) -> None:
-        self._progress.update(self._task, about=Text(safe(about)).markup, **shown)
+        self._progress.update(self._task, about=Text(safe(_short(about, LONGEST_NOTE))).markup, **shown)
 
 
 class LineBoard:
@@ -167,7 +168,7 @@ class _Lines:
     def loading(self, done: int, total: int) -> None:
         """Too fast for lines."""
 
-    def end(self, word: str) -> None:
+    def end(self, word: str, about: str = "") -> None:
         """The last line has said it, or the report will."""
 
     def _line(self, words: str, *, same: object) -> None:
@@ -176,5 +177,5 @@ class _Lines:
             self._board.line(self._label, words)
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
+def _short(text: str, most: int = LONGEST_LABEL) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
 
@@ -59,6 +59,11 @@ def _where_keys_come_from() -> str:
     if DEVELOPMENT_KEY.exists():
         return f'The service of this folder has one: export REELAY_KEY="$(cat {DEVELOPMENT_KEY})".'
     return "`make serve` prints one; elsewhere, whoever runs the service makes one with `reelay keys create`."
+
+
+def job_path(job_id: str) -> str:
+    """Return a job's path, whatever was typed for its id."""
+    return f"/v1/jobs/{quote(job_id, safe='')}"
 
 
 class Service:
