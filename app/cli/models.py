@@ -9,11 +9,11 @@ from app.cli import service, terminal
 from app.domain.money import FixedPrice, Price, VariantPrice, rule_from_json
 
 
-def complete_model(incomplete: str) -> list[str]:
-    """Return the model ids of this build that begin so: a shell asks, so the network is not."""
+def complete_model() -> list[str]:
+    """Return the model ids of this build, for a shell that asks: so the network is not asked. Typer narrows them."""
     from app.catalogue import catalogue  # noqa: PLC0415  # only a shell that completes waits for the schemas
 
-    return [model for model in catalogue.load().models if model.startswith(incomplete)]
+    return list(catalogue.load().models)
 
 
 Name = Annotated[

@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -53,12 +54,16 @@ class Terminal:
 
     def end(self) -> int:
         """Read to the end; return the exit code."""
+        deadline = time.monotonic() + 30
         with suppress(EOFError):
             while True:
+                assert time.monotonic() < deadline, self.plain
                 self._read()
         return self.process.wait(timeout=30)
 
     def _read(self) -> None:
+        readable, _, _ = select.select([self._screen], [], [], 30)
+        assert readable, f"nothing came for 30 seconds after:\n{self.plain}"
         try:
             data = os.read(self._screen, 65536)
         except OSError:  # Linux's way to say that the program has ended
