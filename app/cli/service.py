@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -114,12 +114,16 @@ class Service:
 
     @contextmanager
     def stream(self, path: str) -> Iterator[httpx2.Response]:
-        """Open an answer to be read piece by piece; raise Away if it breaks."""
+        """Open an answer to be read piece by piece; raise Away if it breaks.
+
+        It may lead into the storage: the key stays behind where that is another origin.
+        """
         try:
-            with self._client.stream("GET", path) as answer:
+            with self._client.stream("GET", path, follow_redirects=True) as answer:
                 if answer.is_error:
                     answer.read()
-                yield _taken(answer, self.url)
+                    _refuse(answer, self.url)
+                yield answer
         except httpx2.TransportError as error:
             raise Away(f"{self.url} broke the download off ({_reason(error)}).") from None
 
@@ -154,11 +158,14 @@ class _Later(Away):
 
 def _taken(answer: httpx2.Response, url: str) -> httpx2.Response:
     """Return a good answer; raise what the others mean."""
-    kind = answer.headers.get("content-type", "")
-    if answer.is_success:
-        if "json" in kind or kind.startswith("video/"):
-            return answer
+    if not answer.is_success:
+        _refuse(answer, url)
+    if "json" not in answer.headers.get("content-type", ""):
         raise Refused(f"{url} does not answer as Reelay does. Check REELAY_URL.", status=200, code="not_reelay")
+    return answer
+
+
+def _refuse(answer: httpx2.Response, url: str) -> NoReturn:
     message, code, param = _fault(answer)
     waits = answer.status_code == 409 and "retry-after" in answer.headers and code != "video_not_ready"
     if answer.status_code in LATER or waits:

@@ -29,6 +29,7 @@ class Stranger(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answering)
         self.answers: list[tuple[int, dict[str, str], bytes] | None] = []
         self.keys: list[str | None] = []
+        self.secrets: list[str | None] = []
 
     @property
     def url(self) -> str:
@@ -47,6 +48,7 @@ class Answering(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         self.server.keys.append(self.headers["idempotency-key"])
+        self.server.secrets.append(self.headers["authorization"])
         answers = self.server.answers
         told = answers.pop(0) if len(answers) > 1 else answers[0]
         if told is None:
@@ -155,6 +157,19 @@ def test_save__fetches_again_until_the_checksum_fits(
     assert save(service, JOB, path, force=False, seen=lambda _: None) == path
     assert path.read_bytes() == VIDEO
     assert [file.name for file in tmp_path.iterdir()] == ["x.mp4"]
+
+
+def test_save__follows_into_the_storage_without_the_key(stranger: Stranger, service: Service, tmp_path: Path) -> None:
+    with Stranger() as storage:
+        serving = threading.Thread(target=lambda: storage.serve_forever(0.01))
+        serving.start()
+        stranger.answers = [(302, {"location": f"{storage.url}/videos/1.mp4?signature=x"}, b"")]
+        storage.answers = [film(VIDEO)]
+        save(service, JOB, tmp_path / "x.mp4", force=False, seen=lambda _: None)
+        storage.shutdown()
+        serving.join()
+    assert (tmp_path / "x.mp4").read_bytes() == VIDEO
+    assert (stranger.secrets, storage.secrets) == (["Bearer rly_test"], [None])
 
 
 def test_save__leaves_nothing_of_a_video_that_is_never_right(
