@@ -101,6 +101,7 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
             retention=settings.retention,
             file_retention=timedelta(days=settings.upload_retention_days),
             mode=role.mode,
+            max_in_flight=settings.upstream_max_in_flight,
             max_image_bytes=settings.max_upload_bytes,
             content_origin=await _content_origin(store) if settings.content_redirect else None,
         )

@@ -40,6 +40,8 @@ class House:
     file_retention: timedelta
     content_origin: str | None = None
     """Where links into the storage lead, if downloads are answered with such; None passes the bytes on."""
+    max_in_flight: int = 10
+    """How many generations the upstream takes at once, for estimates."""
     max_body_bytes: int = 32 << 20
     max_image_bytes: int = 20 << 20
     max_image_pixels: int = 50_000_000

@@ -29,9 +29,9 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, *, panel: str) -> None:
     """Hang the command onto the root."""
-    app.command("doctor")(doctor_command)
+    app.command("doctor", rich_help_panel=panel)(doctor_command)
 
 
 def doctor_command(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:

@@ -31,13 +31,13 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 chooses a
 Speed = Annotated[float, typer.Option(help="How many times faster than life the sandbox generates.")]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, *, panel: str) -> None:
     """Hang the commands onto the root."""
-    app.command("serve")(serve_command)
-    app.command("worker")(worker_command)
-    app.command("migrate")(migrate_command)
+    app.command("serve", rich_help_panel=panel)(serve_command)
+    app.command("worker", rich_help_panel=panel)(worker_command)
+    app.command("migrate", rich_help_panel=panel)(migrate_command)
     passing_on = {"allow_extra_args": True, "ignore_unknown_options": True}
-    app.command("sandbox", add_help_option=False, context_settings=passing_on)(sandbox_command)
+    app.command("sandbox", add_help_option=False, context_settings=passing_on, rich_help_panel=panel)(sandbox_command)
 
 
 def serve_command(
