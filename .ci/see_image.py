@@ -108,7 +108,7 @@ class Compose:
         try:
             until(healthy, f"{services} healthy")
         except AssertionError:
-            print(self.run("logs", "--tail", "50"))
+            print(self.run("logs", "--tail", "50", *services))
             raise
 
     def stop(self, service: str) -> float:
