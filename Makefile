@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check lock clean
+.PHONY: help demo serve test check image lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,13 +27,17 @@ serve: $(VENV)/.ready ## Start Reelay on 127.0.0.1:8000, with the sandbox unless
 test: $(VENV)/.ready-dev ## Run the tests (PYTEST_ARGS=tests/db: only these, in one process)
 	@$(CLEAN_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(VENV)/.ready-dev ## Check style, types, import contracts and that the migrations are up to date
+check: $(VENV)/.ready-dev ## Check style, types, import contracts, the Dockerfile and that the migrations are up to date
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/hadolint Dockerfile .ci/stand-in/postgres.Dockerfile
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		$(CLEAN_ENV) REELAY_DATA_DIR="$$folder" sh -c "$(BIN)/reelay migrate && $(BIN)/reelay migrate --check"
+
+image: $(VENV)/.ready-dev ## Build the container image and run it as docker-compose.yml does (CONTRIBUTING.md says with what)
+	@$(CLEAN_ENV) .ci/image
 
 lock: $(BIN)/pip ## Write both locks anew, keeping versions where possible (UPGRADE=1: take the newest)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
+from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,8 @@ from pydantic import SecretStr
 from app import telemetry
 from app.cli import development
 from app.cli.child_sandbox import SANDBOX_KEY, SANDBOX_MEDIAN_SECONDS, ChildSandbox
-from app.db import schema
+from app.db import deployment, schema
+from app.domain.errors import Unavailable
 from app.settings import Settings, SettingsError, open_database
 
 LOOP_FACTORY: Callable[[], asyncio.AbstractEventLoop] | None = None
@@ -25,6 +27,9 @@ if sys.platform != "win32":
     import uvloop
 
     LOOP_FACTORY = uvloop.new_event_loop
+
+SILENCE = timedelta(minutes=2)
+"""A worker speaks every few seconds; a storage that hangs can hold it up for a while."""
 
 Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 chooses a free one.")]
@@ -79,11 +84,16 @@ def serve_command(
     _say("Reelay has stopped.")
 
 
-def worker_command() -> None:
+def worker_command(
+    *, check: Annotated[bool, typer.Option("--check", help="Only tell whether this host's worker is silent.")] = False
+) -> None:
     """Run the workers alone; any number of them share one Postgres."""
+    settings = Settings.load()
+    if check:
+        check_worker(settings)
+        return
     from app.main import Role, work  # noqa: PLC0415  # as above
 
-    settings = Settings.load()
     configure_logs(settings)
 
     def ready() -> None:
@@ -92,6 +102,24 @@ def worker_command() -> None:
 
     run(work(settings, Role(api=False), ready=ready))
     _say("Reelay has stopped.")
+
+
+def check_worker(settings: Settings) -> None:
+    """Exit 1 if this host's worker is silent. While the database is away nobody can know, and ending the worker,
+    which may hold a paid answer for it, would mend nothing: that is no fault of the worker."""
+    db = open_database(settings)
+    try:
+        with db.transaction() as conn:
+            beat_at, now = deployment.last_beat(conn, host=socket.gethostname()), db.now(conn)
+    except Unavailable as error:
+        _say(f"Nothing is known about the worker. {error.message}")
+        return
+    finally:
+        db.close()
+    if beat_at is None or now - beat_at > SILENCE:
+        _say("The worker of this host is silent." if beat_at is None else f"The worker was last heard at {beat_at}.")
+        raise typer.Exit(1)
+    _say("The worker lives.")
 
 
 def sandbox_command(context: typer.Context) -> None:

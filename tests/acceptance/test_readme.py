@@ -143,7 +143,9 @@ def named(words: list[str]) -> list[str]:
     return path
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/cli.md", "docs/operations.md", "docs/architecture.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/cli.md", "docs/operations.md", "docs/deploy.md", "docs/architecture.md"]
+)
 def test_commands__shown_exist_with_their_options(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     shown = shown_commands(page)
