@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check lock clean
+.PHONY: help demo serve test check bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ check: $(VENV)/.ready-dev ## Check style, types, import contracts and that the m
 	@$(BIN)/lint-imports --no-logo
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		$(CLEAN_ENV) REELAY_DATA_DIR="$$folder" sh -c "$(BIN)/reelay migrate && $(BIN)/reelay migrate --check"
+
+bench: $(VENV)/.ready-dev ## Measure beside a bare FastAPI process, in about five minutes (BENCH=claim: only that)
+	@$(CLEAN_ENV) $(BIN)/python -m bench $(BENCH) $(if $(BENCH_ROWS),--rows $(BENCH_ROWS)) $(BENCH_ARGS)
 
 lock: $(BIN)/pip ## Write both locks anew, keeping versions where possible (UPGRADE=1: take the newest)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
