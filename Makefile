@@ -35,7 +35,7 @@ check: $(VENV)/.ready-dev ## Check style, types, import contracts and that the m
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		$(CLEAN_ENV) REELAY_DATA_DIR="$$folder" sh -c "$(BIN)/reelay migrate && $(BIN)/reelay migrate --check"
 
-bench: $(VENV)/.ready-dev ## Measure beside a bare FastAPI process, in about five minutes (BENCH=claim: only that)
+bench: $(VENV)/.ready-dev ## Measure beside a bare FastAPI process, in some minutes (BENCH=claim: only that)
 	@$(CLEAN_ENV) $(BIN)/python -m bench $(BENCH) $(if $(BENCH_ROWS),--rows $(BENCH_ROWS)) $(BENCH_ARGS)
 
 lock: $(BIN)/pip ## Write both locks anew, keeping versions where possible (UPGRADE=1: take the newest)

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench import claim, create, figures, read, start
 from bench.figures import Figure
-from bench.plan import Loader, Plan
+from bench.plan import KINDS, Loader, Plan
 
 BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "start": start.measure,
@@ -32,7 +32,8 @@ def main() -> None:
     """Measure, one benchmark after the other: each may have both cores."""
     given = _parser().parse_args()
     loader: Loader = given.load or ("wrk" if shutil.which("wrk") else "python")
-    plan = Plan(loader=loader, rounds=given.rounds, seconds=given.seconds, rows=given.rows)
+    kinds = (given.only,) if given.only else KINDS
+    plan = Plan(loader=loader, rounds=given.rounds, seconds=given.seconds, rows=given.rows, kinds=kinds)
     if loader == "python":
         _say(NO_WRK)
     about = _about(plan)
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=Plan.rounds)
     parser.add_argument("--seconds", type=int, default=Plan.seconds, help="how long one side is driven in a round")
     parser.add_argument("--rows", type=int, default=Plan.rows, help="jobs in the larger table that is claimed from")
+    parser.add_argument("--only", choices=KINDS, help="read and create on this database only")
     parser.add_argument("--load", choices=["wrk", "python"], help="what makes the load; wrk where it is installed")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the figures go; a new file by default")
     return parser

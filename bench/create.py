@@ -1,6 +1,6 @@
 """POST /v1/jobs with JSON and a link: from one project and from 64, beside the floor with the same bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -26,8 +26,9 @@ SLOWEST = Goal(of="median", at="most", limit=150)
 def measure(plan: Plan) -> list[Figure]:
     """Drive the floor and, on each database, Reelay with the key of one project and with those of 64, in turn."""
     orders = count()
-    with databases.one_of_each() as made, ExitStack() as running:
-        sides, payload = {}, b""
+    with databases.one_of_each(plan.kinds) as made, ExitStack() as running:
+        sides: dict[str, Callable[[], Load]] = {}
+        payload = b""
         for kind, (url, folder) in made.items():
             keys = _new_keys(url)
             base = running.enter_context(servers.reelay(folder, database_url=url))

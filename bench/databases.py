@@ -1,7 +1,7 @@
 """Databases to measure on: SQLite, and a Postgres that syncs its commits as one in production does."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from app.db import access, schema
 from app.db.engine import Connection, Database
 from app.domain.secrets import DEFAULT_SCOPES
+from bench.plan import Kind
 from tests.postgres import Databases, open_postgres
 
 POSTGRES = {
@@ -29,16 +30,19 @@ def postgres() -> Iterator[Databases]:
 
 
 @contextmanager
-def one_of_each() -> Iterator[dict[str, tuple[str, Path]]]:
-    """Yield the URL of a migrated SQLite and a migrated Postgres database, each with a folder for a service's data."""
-    with TemporaryDirectory(prefix="reelay-bench-") as folder, postgres() as server:
-        urls = {"SQLite": f"sqlite:///{folder}/SQLite/reelay.db", "Postgres": for_psycopg(server.create_database())}
-        for url in urls.values():
+def one_of_each(kinds: Iterable[Kind]) -> Iterator[dict[Kind, tuple[str, Path]]]:
+    """Yield the URL of a migrated database of each kind, with a folder for the data of a service on it."""
+    with ExitStack() as stack:
+        made: dict[Kind, tuple[str, Path]] = {}
+        for kind in kinds:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="reelay-bench-")))
+            if kind == "SQLite":
+                url = f"sqlite:///{folder}/reelay.db"
+            else:
+                url = for_psycopg(stack.enter_context(postgres()).create_database())
             migrate(url)
-        folders = {kind: Path(folder, kind) for kind in urls}
-        for path in folders.values():
-            path.mkdir(exist_ok=True)
-        yield {kind: (url, folders[kind]) for kind, url in urls.items()}
+            made[kind] = url, folder
+        yield made
 
 
 def migrate(url: str) -> None:

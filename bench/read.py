@@ -1,6 +1,7 @@
 """GET /v1/jobs/{id}: finished jobs in random order, the key checked each time, beside the floor with the same bytes."""
 
 import random
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from app.domain.job import Job
 from app.domain.states import JobState
 from bench import databases, load, servers
 from bench.figures import Figure, Goal
+from bench.load import Load
 from bench.plan import Plan
 
 JOBS = 10_000
@@ -35,10 +37,11 @@ VIDEO: dict[str, Any] = {
 
 def measure(plan: Plan) -> list[Figure]:
     """Drive the floor, Reelay on SQLite and Reelay on Postgres in turn."""
-    with databases.one_of_each() as made, ExitStack() as running:
-        sides, payload = {}, b""
+    with databases.one_of_each(plan.kinds) as made, ExitStack() as running:
+        sides: dict[str, Callable[[], Load]] = {}
+        payload = b""
         for kind, (url, folder) in made.items():
-            key, ids = _fill(url)
+            key, ids = _fill(url, count=min(JOBS, plan.rows))
             base = running.enter_context(servers.reelay(folder, database_url=url))
             payload = _one_answer(base, ids[0], key=key)
             requests = load.write(folder / "requests", (load.get(f"/v1/jobs/{id_}", key=key) for id_ in ids))
@@ -48,13 +51,13 @@ def measure(plan: Plan) -> list[Figure]:
         return load.figures(load.interleaved(plan, sides), name="GET /v1/jobs/{id}", goal=GOAL)
 
 
-def _fill(url: str) -> tuple[str, list[str]]:
+def _fill(url: str, *, count: int) -> tuple[str, list[str]]:
     """Write finished jobs; return a key that may read them, and their ids in random order."""
     database = Database(url)
     with database.transaction() as conn:
         now = datetime.now(UTC)
         project_id, key_id, key = databases.new_caller(conn, "bench", now=now)
-        made = [_finished(project_id, key_id, now=now) for _ in range(JOBS)]
+        made = [_finished(project_id, key_id, now=now) for _ in range(count)]
         conn.execute(jobs.insert(), [asdict(job) for job in made])
     database.close()
     ids = [job.id for job in made]
