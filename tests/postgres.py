@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -106,6 +107,9 @@ class PostgresServer(Databases):
 
     strategy = "FILE_COPY"  # twice as quick as the other where nothing is synced
 
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = dict(settings or {})
+
     def __enter__(self) -> Self:
         owner = _owner()
         self.folder = _new_folder(owner)
@@ -139,7 +143,7 @@ class PostgresServer(Databases):
     def start(self) -> None:
         """Start on the data and the port of before; return once the server answers."""
         command = [self._bin / "postgres", "-D", self.data, "-p", str(self.port)]
-        settings = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+        settings = [f"-c{name}={value}" for name, value in (SETTINGS | self._settings).items()]
         with (self.folder / "log").open("ab") as log:
             self._postmaster = subprocess.Popen(
                 [*command, *settings], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._options
@@ -206,10 +210,10 @@ class PostgresServer(Databases):
             self._postmaster = None
 
 
-def open_postgres() -> PostgresServer | GivenServer:
-    """Return the server to test on, to be entered with `with`."""
+def open_postgres(settings: Mapping[str, str] | None = None) -> PostgresServer | GivenServer:
+    """Return the server to test on, to be entered with `with`. Our own one takes `settings` beside those above."""
     url = os.environ.get("TEST_DATABASE_URL")
-    return GivenServer(url) if url else PostgresServer()
+    return GivenServer(url) if url else PostgresServer(settings)
 
 
 def _name(url: str) -> str:

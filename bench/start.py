@@ -1,0 +1,90 @@
+"""From the start of the process to the first answer, and the memory of a service that has nothing to do."""
+
+import http.client
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench import memory, servers
+from bench.figures import Figure, Goal
+from bench.plan import Plan
+from tests.acceptance.processes import Process, free_port
+
+START = Goal(of="median", at="most", limit=2.0)
+MEMORY = Goal(of="median", at="most", limit=120)
+PATIENCE_SECONDS = 60
+
+
+def measure(plan: Plan) -> list[Figure]:
+    """Start the floor, Reelay in an empty folder, and Reelay once more in the same folder, in turn."""
+    starts, weights = defaultdict(list), defaultdict(list)
+    for _ in range(plan.rounds):
+        with TemporaryDirectory(prefix="reelay-bench-") as name:
+            folder, port = Path(name), free_port()
+            floor = servers.floor_process(folder, port=port, payload=b"{}")
+            with _started(floor, port) as seconds:
+                starts["floor"].append(seconds)
+            for run in ("first", "again"):
+                process = servers.reelay_process(folder, port=port)
+                with _started(process, port) as seconds:
+                    starts[run].append(seconds)
+                    if run == "again" and memory.can_be_weighed():
+                        time.sleep(plan.seconds)  # for whatever the start leaves to do
+                        weights["own"].append(memory.of(process.pid))
+                        weights["children"].append(memory.of_children(process.pid))
+    return [*_starts(starts), *_weights(weights)]
+
+
+@contextmanager
+def _started(process: Process, port: int) -> Iterator[float]:
+    """Start the process, yield the seconds until it answered, and end it."""
+    began = time.monotonic()
+    process.start(wait=False)
+    try:
+        while not _answers(port):
+            if time.monotonic() - began > PATIENCE_SECONDS:
+                raise RuntimeError(f"{process.command} did not answer:\n{process.said()[-3000:]}")
+            time.sleep(0.005)
+        yield time.monotonic() - began
+    finally:
+        process.close()
+
+
+def _answers(port: int) -> bool:
+    """Ask for /healthz. A service that listens and is not ready yet lets us wait, and we lose no time by it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _starts(seconds: dict[str, list[float]]) -> list[Figure]:
+    floor = seconds["floor"]
+    return [
+        Figure(name="start, floor", unit="s", samples=floor),
+        Figure(name="start, new folder", unit="s", samples=seconds["first"], beside=floor, goal=START),
+        Figure(name="start, again", unit="s", samples=seconds["again"], beside=floor, goal=START),
+    ]
+
+
+def _weights(weights: dict[str, list[memory.Weight]]) -> list[Figure]:
+    if not weights:
+        return []
+    named = (("idle memory, service", "own", MEMORY), ("idle memory, its sandbox", "children", None))
+    return [
+        Figure(
+            name=name,
+            unit="MiB",
+            samples=[weight.rss for weight in weights[whose]],
+            goal=goal,
+            note=f"RSS; PSS {weights[whose][-1].pss:.0f} MiB",
+        )
+        for name, whose, goal in named
+    ]
