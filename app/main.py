@@ -1,22 +1,19 @@
 """The composition root: from settings to a running service."""
 
 import asyncio
-import os
-import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import structlog
 import uvicorn
-from pydantic import SecretStr
 from uvicorn import Config
 
+from app import back_room
 from app.api.connection import BoundedConnection
 from app.api.deps import House
 from app.api.routes import build
@@ -28,24 +25,12 @@ from app.db.listen import listen
 from app.domain.errors import StorageFailed
 from app.domain.signing import Signer
 from app.media.store import Store
-from app.outbound.download import download
-from app.outbound.guard import Guard
 from app.settings import Settings, SettingsError, open_database
 from app.upstream.client import UpstreamClient
-from app.workers.leases import Leasing
-from app.workers.loop import Duty, run_all
-from app.workers.poll import Poller
 from app.workers.prices import PriceKeeper
-from app.workers.save import Saver, clear_spool
-from app.workers.submit import Submitter
-from app.workers.sweep import Sweeper
 
 log = structlog.get_logger()
-DRAIN_SLACK_SECONDS = 5.0
 FIRST_PRICES_SECONDS = 3.0
-LONGEST_POST = 3
-"""A POST may take its timeout three times: to be sent, to be answered, to be read."""
-DOWNLOAD_DEADLINE_SECONDS = 900.0
 SERVING: dict[str, Any] = {
     "http": BoundedConnection,
     "timeout_graceful_shutdown": 4,
@@ -109,11 +94,11 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
             listening = listen(settings.database_listen_url or db.url, db.signals)
             await stack.enter_async_context(_running(listening))
         if role.workers:
-            upstream = await stack.enter_async_context(_upstream(settings))
-            duties = _duties(settings, db=db, store=store, upstream=upstream, deployment_id=deployment_id)
+            upstream = await stack.enter_async_context(back_room.upstream(settings))
+            duties = back_room.duties(settings, db=db, store=store, upstream=upstream, deployment_id=deployment_id)
             await _first_prices(db, upstream)
             await stack.enter_async_context(
-                _working(duties, db=db, grace=LONGEST_POST * settings.submit_timeout_seconds)
+                back_room.working(duties, db=db, grace_seconds=settings.submit_timeout_seconds)
             )
         yield house
 
@@ -201,77 +186,6 @@ def _told_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-def _upstream(settings: Settings) -> UpstreamClient:
-    key = settings.upstream_api_key
-    if key is None or not key.get_secret_value().strip():
-        raise SettingsError(
-            "REELAY_UPSTREAM_API_KEY is missing. Set it, or start with --sandbox to try Reelay without spending."
-        )
-    try:
-        return UpstreamClient(
-            settings.upstream_url,
-            api_key=SecretStr(key.get_secret_value().strip()),
-            submit_timeout_seconds=settings.submit_timeout_seconds,
-        )
-    except ValueError as error:
-        raise SettingsError(f"REELAY_UPSTREAM_URL or REELAY_UPSTREAM_API_KEY: {error}") from None
-
-
-def _duties(
-    settings: Settings, *, db: Database, store: Store, upstream: UpstreamClient, deployment_id: str
-) -> list[Duty]:
-    clear_spool(settings.spool_dir, older_than_seconds=2 * DOWNLOAD_DEADLINE_SECONDS)
-    worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
-    leasing = Leasing(db, seconds=settings.lease_seconds)
-    try:
-        guard = Guard(settings.trusted)
-    except ValueError as error:
-        raise SettingsError(f"REELAY_TRUSTED_HOSTS: {error}") from None
-    fetch = partial(
-        download,
-        guard=guard,
-        max_bytes=settings.max_video_bytes,
-        deadline_seconds=DOWNLOAD_DEADLINE_SECONDS,
-    )
-    return [
-        Submitter(
-            db,
-            upstream,
-            store,
-            leasing=leasing,
-            worker=worker,
-            deployment=deployment_id,
-            max_in_flight=settings.upstream_max_in_flight,
-        ),
-        Poller(
-            db,
-            upstream,
-            fixed_interval_seconds=settings.poll_interval_seconds,
-            horizon_seconds=settings.poll_horizon_seconds,
-        ),
-        Saver(db, upstream, store, fetch, leasing=leasing, spool=settings.spool_dir),
-        Sweeper(db, store, worker=worker, retention=settings.retention),
-        PriceKeeper(db, upstream),
-    ]
-
-
-@asynccontextmanager
-async def _working(duties: list[Duty], *, db: Database, grace: float) -> AsyncIterator[None]:
-    """Run the workers; at the end let what is under way settle: a paid POST is never cut off."""
-    stop = asyncio.Event()
-    running = asyncio.create_task(run_all(duties, signals=db.signals, stop=stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        done, _ = await asyncio.wait({running}, timeout=grace + DRAIN_SLACK_SECONDS)
-        if not done:
-            log.error("drain_timed_out", seconds=grace + DRAIN_SLACK_SECONDS)
-            running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
 
 
 @asynccontextmanager

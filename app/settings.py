@@ -74,6 +74,12 @@ class Settings(BaseSettings):
         None, ge=0.05, le=3600, description="A fixed poll interval, instead of the learned one."
     )
     poll_horizon_seconds: float = Field(86_400, ge=60, description="When an unfinished generation counts as lost.")
+    reconcile_interval_seconds: float = Field(
+        30, ge=0.1, le=3600, description="How often the upstream's usage log is read while a submission is in doubt."
+    )
+    reconcile_window_seconds: float = Field(
+        6 * 3600, ge=1, description="How long the log is searched for a lost submission before a person must decide."
+    )
     lease_seconds: float = Field(60, ge=1, le=3600, description="How long a dead worker's claim lasts.")
     public_url: str | None = Field(None, description="How callers reach this service; it stands in every URL we make.")
     signing_secret: SecretStr | None = Field(

@@ -8,16 +8,20 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.db import gate, jobs, submissions
+from app.db.columns import one_of
+from app.db.gate import Gate
 from app.db.jobs import as_job
 from app.db.tables import jobs as jobs_table
-from app.db.tables import one_of, projects
+from app.db.tables import projects
 from app.db.tables import submissions as submissions_table
 from app.domain.job import Job, Submission
+from app.domain.pacing import Pace
 from app.domain.states import OCCUPYING, JobState
 
 T = jobs_table.c
 TRIAL_PAUSE = timedelta(seconds=150)
 """How long everybody waits for the trial after a hold: longer than a POST may hang."""
+LARGEST_ADMISSION = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +33,29 @@ class Lease:
 
 
 def admit(
-    conn: Connection, *, now: datetime, max_in_flight: int, lease: Lease, worker: str, deployment: str
+    conn: Connection,
+    *,
+    now: datetime,
+    max_in_flight: int,
+    lease: Lease,
+    worker: str,
+    deployment: str,
+    key_print: str | None = None,
 ) -> list[tuple[Job, Submission]]:
     """Take queued jobs into submission while the upstream has room, round-robin over the projects.
 
-    Holds the gate row, so that replicas never overfill the upstream's limit together.
+    Holds the gate row, so that replicas never overfill the upstream's limit, nor pass its pace, together.
     """
     state = gate.read(conn, lock=True)
-    if state.held_until is not None and state.held_until > now:
-        return []
     occupied = _occupied(conn)
-    room = max_in_flight - sum(occupied.values())
-    if state.held_until is not None:
-        room = min(room, 1)
+    room = min(_room_at_gate(state, now=now), max_in_flight - sum(occupied.values()))
     if room <= 0:
         return []
+    held = gate.held_models(conn)
+    closed = sorted(model for model, hold in held.items() if hold.held_until > now)
+    chosen = _fair_choice(conn, now=now, room=room, occupied=occupied, closed=closed)
     admitted = []
-    for job in _fair_choice(conn, now=now, room=room, occupied=occupied):
+    for job in _one_of_each(chosen, models=set(held)):
         taken = jobs.advance(
             conn,
             job,
@@ -56,21 +66,59 @@ def admit(
             attempts=job.attempts + 1,
         )
         if taken is not None:
-            admitted.append((taken, submissions.prepare(conn, taken, now=now, worker=worker, deployment=deployment)))
-    _rotate(conn, {job.project_id for job, _ in admitted}, now=now)
-    if admitted and state.held_until is not None:
-        gate.admit_trial(conn, now=now, pause=TRIAL_PAUSE)
+            prepared = submissions.prepare(
+                conn, taken, now=now, worker=worker, deployment=deployment, key_print=key_print
+            )
+            admitted.append((taken, prepared))
+    _note_admitted(conn, [job for job, _ in admitted], state=state, held=set(held), now=now)
     return admitted
 
 
+def _room_at_gate(state: Gate, *, now: datetime) -> int:
+    """Return how many may go now, whatever the upstream has room for: none under a hold, one as a trial after it."""
+    if state.held_until is not None:
+        return 0 if state.probe_first or state.held_until > now else 1
+    paced = Pace(state.pace_per_minute, state.next_admission_at).room(now)
+    return LARGEST_ADMISSION if paced is None else paced
+
+
+def _one_of_each(chosen: list[Job], *, models: set[str]) -> list[Job]:
+    """Keep one trial job of each of these models, and all of the others."""
+    kept, tried = [], set()
+    for job in chosen:
+        if job.model in tried:
+            continue
+        kept.append(job)
+        if job.model in models:
+            tried.add(job.model)
+    return kept
+
+
+def _note_admitted(conn: Connection, admitted: list[Job], *, state: Gate, held: set[str], now: datetime) -> None:
+    """Rotate the projects, and let everybody wait for the trials among them."""
+    if not admitted:
+        return
+    project_ids = sorted({job.project_id for job in admitted})
+    conn.execute(projects.update().where(projects.c.id.in_(project_ids)).values(last_admitted_at=now))
+    if state.held_until is not None:
+        gate.admit_trial(conn, now=now, pause=TRIAL_PAUSE)
+    elif state.pace_per_minute is not None:
+        pace = Pace(state.pace_per_minute, state.next_admission_at)
+        gate.set_pace(conn, pace.after(len(admitted), now))
+    gate.admit_model_trials(conn, held & {job.model for job in admitted}, now=now, pause=TRIAL_PAUSE)
+
+
 def _occupied(conn: Connection) -> dict[str, int]:
-    """Return how many of the upstream's places each project takes."""
+    """Return how many of the upstream's places each project takes; a job searched for in vain takes none."""
     count = sa.func.count()
-    query = sa.select(T.project_id, count).where(one_of(T.state, OCCUPYING)).group_by(T.project_id)
+    taking = (one_of(T.state, OCCUPYING), T.search_ended_at.is_(None))
+    query = sa.select(T.project_id, count).where(*taking).group_by(T.project_id)
     return {row[0]: row[1] for row in conn.execute(query)}
 
 
-def _fair_choice(conn: Connection, *, now: datetime, room: int, occupied: dict[str, int]) -> list[Job]:
+def _fair_choice(
+    conn: Connection, *, now: datetime, room: int, occupied: dict[str, int], closed: list[str]
+) -> list[Job]:
     """Choose up to `room` queued jobs: one of each project in turn, those longest not admitted first."""
     waiting = sa.exists().where(T.project_id == projects.c.id, T.state == JobState.QUEUED, T.due_at <= now)
     queued = (
@@ -81,30 +129,25 @@ def _fair_choice(conn: Connection, *, now: datetime, room: int, occupied: dict[s
     lanes = []
     for project_id, limit in conn.execute(queued).all():
         free = room if limit is None else min(room, limit - occupied.get(project_id, 0))
-        lanes.append(_next_of(conn, project_id, now=now, limit=free) if free > 0 else [])
+        lanes.append(_next_of(conn, project_id, now=now, limit=free, closed=closed) if free > 0 else [])
     turns = chain.from_iterable(zip_longest(*lanes))
     return [job for job in turns if job is not None][:room]
 
 
-def _next_of(conn: Connection, project_id: str, *, now: datetime, limit: int) -> list[Job]:
+def _next_of(conn: Connection, project_id: str, *, now: datetime, limit: int, closed: list[str]) -> list[Job]:
+    ready = [
+        T.project_id == project_id,
+        T.state == JobState.QUEUED,
+        T.due_at <= now,
+        T.parked.is_(False),
+        sa.or_(T.start_by.is_(None), T.start_by > now),
+    ]
+    if closed:
+        ready.append(T.model.not_in(closed))
     query = (
-        sa.select(jobs_table)
-        .where(
-            T.project_id == project_id,
-            T.state == JobState.QUEUED,
-            T.due_at <= now,
-            sa.or_(T.start_by.is_(None), T.start_by > now),
-        )
-        .order_by(T.priority, T.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+        sa.select(jobs_table).where(*ready).order_by(T.priority, T.id).limit(limit).with_for_update(skip_locked=True)
     )
     return [as_job(row) for row in conn.execute(query)]
-
-
-def _rotate(conn: Connection, project_ids: set[str], *, now: datetime) -> None:
-    if project_ids:
-        conn.execute(projects.update().where(projects.c.id.in_(sorted(project_ids))).values(last_admitted_at=now))
 
 
 def due_polls(conn: Connection, *, now: datetime, limit: int) -> list[Job]:

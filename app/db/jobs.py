@@ -9,14 +9,20 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.db import events
-from app.db.signals import POLL, SAVE, SUBMIT, announce, job_topic
+from app.db.signals import POLL, RECONCILE, SAVE, SUBMIT, announce, job_topic
 from app.db.tables import job_files, jobs
 from app.domain.errors import Conflict, InvalidRequest, NotFound
 from app.domain.job import Job
 from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, TERMINAL, JobState, event_type, may_move
 
 _COLUMNS = [field.name for field in fields(Job)]
-_WORK_OF = {JobState.QUEUED: SUBMIT, JobState.GENERATING: POLL, JobState.SAVING: SAVE}
+_WORK_OF = {
+    JobState.QUEUED: SUBMIT,
+    JobState.UNCONFIRMED: RECONCILE,
+    JobState.ABANDONED: RECONCILE,
+    JobState.GENERATING: POLL,
+    JobState.SAVING: SAVE,
+}
 
 
 def as_job(row: Any) -> Job:
@@ -94,9 +100,19 @@ def not_found(job_id: str) -> NotFound:
     return NotFound(f"There is no job {job_id[:80]!r} here. Check the id and the key's project.")
 
 
+def find(conn: Connection, job_id: str, *, lock: bool = False) -> Job | None:
+    """Return the job, whoever owns it; None if there is none. `lock` keeps the row until the transaction ends."""
+    query = sa.select(jobs).where(jobs.c.id == job_id)
+    row = conn.execute(query.with_for_update() if lock else query).one_or_none()
+    return None if row is None else as_job(row)
+
+
 def lock(conn: Connection, job_id: str) -> Job:
-    """Return the job as it is now, locked until the transaction ends, whoever owns it."""
-    return as_job(conn.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update()).one())
+    """Return the job as it is now, locked until the transaction ends; it must be there."""
+    found = find(conn, job_id, lock=True)
+    if found is None:
+        raise LookupError(job_id)
+    return found
 
 
 def page(
@@ -184,6 +200,8 @@ def advance(
     if not may_move(job.state, to):
         raise ValueError(f"a job never goes from {job.state} to {to}")
     values: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "wait_reason": None, "due_at": now}
+    if job.attachment is not None:
+        values |= {"attachment": None}
     if to in ENDED_FOR_CALLERS and job.finished_at is None:
         values |= {"finished_at": now}
     if to in TERMINAL:

@@ -17,7 +17,7 @@ EMPTY_MESSAGE = (
 )
 
 
-def _known_cost(job: Job, credits_used: int | None) -> dict[str, Any]:
+def known_cost(job: Job, credits_used: int | None) -> dict[str, Any]:
     """Return what a bought generation is charged: what was reported, last word first, else what was estimated."""
     if credits_used is not None:
         return {"charged_micros": credits_to_micros(credits_used), "charge_basis": "reported", "settled": True}
@@ -30,7 +30,7 @@ def _known_cost(job: Job, credits_used: int | None) -> dict[str, Any]:
 
 def completed(conn: Connection, job: Job, *, url: str, credits_used: int | None, now: datetime) -> Job | None:
     """The video is ready upstream: save it, or close an abandoned job at its cost."""
-    cost = _known_cost(job, credits_used)
+    cost = known_cost(job, credits_used)
     if job.state is JobState.ABANDONED:
         moved = jobs.advance(conn, job, to=JobState.CANCELED, now=now, billed=True, **cost)
     else:
@@ -51,7 +51,7 @@ def completed_empty(
     if now - job.empty_since < patience:
         return None
     return ended_without_video(
-        conn, job, code="content_filtered", message=EMPTY_MESSAGE, cost=_known_cost(job, credits_used), now=now
+        conn, job, code="content_filtered", message=EMPTY_MESSAGE, cost=known_cost(job, credits_used), now=now
     )
 
 
@@ -68,14 +68,25 @@ def generation_failed(
 def lost(conn: Connection, job: Job, *, now: datetime) -> Job | None:
     """Past the horizon nobody knows better: charge the estimate, because it may have been billed."""
     message = "The upstream never finished this generation. Check its dashboard before you buy another."
-    return ended_without_video(conn, job, code="upstream_lost", message=message, cost=_known_cost(job, None), now=now)
+    return ended_without_video(conn, job, code="upstream_lost", message=message, cost=known_cost(job, None), now=now)
 
 
 def ended_without_video(
-    conn: Connection, job: Job, *, code: str, message: str, cost: dict[str, Any], now: datetime
+    conn: Connection,
+    job: Job,
+    *,
+    code: str,
+    message: str,
+    cost: dict[str, Any],
+    now: datetime,
+    billed: bool | None = None,
 ) -> Job | None:
-    """Fail the job, or close it if its caller had canceled; `cost` says what is known of the bill."""
-    billed = bool(cost.get("charged_micros", job.charged_micros))
+    """Fail the job, or close it if its caller had canceled; `cost` says what is known of the bill.
+
+    Whether it was billed follows from that, unless `billed` says so: a price may be unknown.
+    """
+    if billed is None:
+        billed = bool(cost.get("charged_micros", job.charged_micros))
     if job.state is JobState.ABANDONED:
         return jobs.advance(conn, job, to=JobState.CANCELED, now=now, billed=billed, **cost)
     return jobs.advance(

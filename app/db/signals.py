@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-SUBMIT, POLL, SAVE = "work:submit", "work:poll", "work:save"
+SUBMIT, POLL, SAVE, RECONCILE = "work:submit", "work:poll", "work:save", "work:reconcile"
 
 
 def job_topic(job_id: str) -> str:

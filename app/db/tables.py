@@ -1,70 +1,12 @@
 """Every table, constraint and index."""
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any
-
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.engine import Connection, Dialect
 
+from app.db.columns import BigId, Json, UtcDateTime, index, metadata, words
 from app.domain.job import SubmissionState
 from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, JobState
 
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
-
-
-class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """An aware moment in UTC on both databases. SQLite stores it as text, which sorts as time does."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("naive datetime: every moment in the database is aware")
-        return value.astimezone(UTC).replace(tzinfo=None) if dialect.name == "sqlite" else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-
-def insert_if_absent(conn: Connection, table: sa.Table, **values: Any) -> bool:
-    """Insert the row unless one with its key is there; tell whether it was inserted."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-    return conn.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount == 1
-
-
-def one_of(column: sa.Column[str], words: Iterable[str]) -> sa.ColumnElement[bool]:
-    """`column IN (...)` with the words spelled out: a partial index does not match bound parameters."""
-    return column.in_(sa.bindparam(None, sorted(map(str, words)), expanding=True, literal_execute=True))
-
-
-def _words(column: str, words: Any) -> str:
-    return f"{column} IN ({', '.join(repr(str(word)) for word in sorted(words))})"
-
-
-def _index(name: str, *columns: Any, where: str | None = None, unique: bool = False) -> sa.Index:
-    condition = sa.text(where) if where else None
-    return sa.Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
-
+__all__ = ["Json", "UtcDateTime", "metadata"]
 
 deployment = sa.Table(
     "deployment",
@@ -165,9 +107,14 @@ jobs = sa.Table(
     sa.Column("billed", sa.Boolean),
     sa.Column("video", Json),
     sa.Column("video_seconds", sa.Float),
-    sa.CheckConstraint(_words("state", JobState), name="state"),
+    sa.Column("on_unconfirmed", sa.Text, nullable=False, server_default="hold"),
+    sa.Column("search_ended_at", UtcDateTime),
+    sa.Column("extra_micros", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("parked", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("attachment", Json),
+    sa.CheckConstraint(words("state", JobState), name="state"),
     sa.CheckConstraint(
-        f"({_words('state', ENDED_FOR_CALLERS)}) = (finished_at IS NOT NULL)", name="finished_at_with_final_state"
+        f"({words('state', ENDED_FOR_CALLERS)}) = (finished_at IS NOT NULL)", name="finished_at_with_final_state"
     ),
     sa.CheckConstraint(
         "state NOT IN ('generating', 'saving', 'succeeded') OR (generation_id IS NOT NULL AND started_at IS NOT NULL)",
@@ -182,19 +129,23 @@ jobs = sa.Table(
         "estimated_micros >= 0 AND charged_micros >= 0 AND (charged_micros IS NULL) = (charge_basis IS NULL)",
         name="money",
     ),
-    _index("ix_jobs_page", "project_id", "id", where="deleted_at IS NULL"),
-    _index("ix_jobs_usage", "project_id", "created_at"),
-    _index("ix_jobs_queue", "project_id", "priority", "id", where="state = 'queued'"),
-    _index("ix_jobs_occupying", "project_id", where=_words("state", OCCUPYING)),
-    _index("ix_jobs_doubtful", "id", where="generation_id IS NULL AND state IN ('abandoned', 'unconfirmed')"),
-    _index("ix_jobs_poll", "due_at", where="state IN ('abandoned', 'generating')"),
-    _index("ix_jobs_save", "due_at", where="state = 'saving'"),
-    _index("ix_jobs_lease", "lease_expires_at", where="lease_token IS NOT NULL"),
-    _index("ix_jobs_start_by", "start_by", where="state = 'queued' AND start_by IS NOT NULL"),
-    _index("ix_jobs_finished", "finished_at", where="finished_at IS NOT NULL AND deleted_at IS NULL"),
-    _index("ix_jobs_unburied", "id", where="deleted_at IS NOT NULL AND video IS NOT NULL"),
-    _index("uq_jobs_generation", "generation_id", where="generation_id IS NOT NULL", unique=True),
-    _index("ix_jobs_retried_from", "retried_from", where="retried_from IS NOT NULL"),
+    sa.CheckConstraint("on_unconfirmed IN ('hold', 'resubmit')", name="on_unconfirmed"),
+    sa.CheckConstraint("extra_micros >= 0", name="extra"),
+    index("ix_jobs_page", "project_id", "id", where="deleted_at IS NULL"),
+    index("ix_jobs_usage", "project_id", "created_at"),
+    index("ix_jobs_queue", "project_id", "priority", "id", where="state = 'queued'"),
+    index("ix_jobs_occupying", "project_id", where=words("state", OCCUPYING)),
+    index("ix_jobs_doubtful", "id", where="generation_id IS NULL AND state IN ('abandoned', 'unconfirmed')"),
+    index("ix_jobs_poll", "due_at", where="state IN ('abandoned', 'generating')"),
+    index("ix_jobs_save", "due_at", where="state = 'saving'"),
+    index("ix_jobs_lease", "lease_expires_at", where="lease_token IS NOT NULL"),
+    index("ix_jobs_start_by", "start_by", where="state = 'queued' AND start_by IS NOT NULL"),
+    index("ix_jobs_finished", "finished_at", where="finished_at IS NOT NULL AND deleted_at IS NULL"),
+    index("ix_jobs_unburied", "id", where="deleted_at IS NOT NULL AND video IS NOT NULL"),
+    index("uq_jobs_generation", "generation_id", where="generation_id IS NOT NULL", unique=True),
+    index("ix_jobs_retried_from", "retried_from", where="retried_from IS NOT NULL"),
+    index("ix_jobs_parked", "id", where="parked"),
+    index("ix_jobs_attachment", "id", where="attachment IS NOT NULL"),
 )
 
 job_files = sa.Table(
@@ -223,8 +174,11 @@ submissions = sa.Table(
     sa.Column("refusal", sa.Text),
     sa.Column("retry_after_seconds", sa.Float),
     sa.Column("message", sa.Text),
+    sa.Column("key_print", sa.Text),
+    sa.Column("searched_at", UtcDateTime),
+    sa.Column("searched_seconds", sa.Float, nullable=False, server_default="0"),
     sa.UniqueConstraint("job_id", "n"),
-    sa.CheckConstraint(_words("state", SubmissionState), name="state"),
+    sa.CheckConstraint(words("state", SubmissionState), name="state"),
     sa.CheckConstraint("(state = 'accepted') = (generation_id IS NOT NULL)", name="generation_of_accepted"),
     sqlite_autoincrement=True,
 )
@@ -251,11 +205,57 @@ gate = sa.Table(
     sa.Column("hold_reason", sa.Text),
     sa.Column("hold_level", sa.Integer, nullable=False),
     sa.Column("trial_out", sa.Boolean, nullable=False),
+    sa.Column("probe_first", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("needed_micros", sa.BigInteger),
+    sa.Column("doubts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("pace_per_minute", sa.Float),
+    sa.Column("next_admission_at", UtcDateTime),
     sa.CheckConstraint("id = 1", name="single_row"),
     sa.CheckConstraint(
         "(held_until IS NULL) = (hold_reason IS NULL) AND (held_until IS NULL) = (held_since IS NULL)",
         name="hold_complete",
     ),
+)
+
+model_holds = sa.Table(
+    "model_holds",
+    metadata,
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("held_since", UtcDateTime, nullable=False),
+    sa.Column("held_until", UtcDateTime, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("level", sa.Integer, nullable=False),
+    sa.Column("trial_out", sa.Boolean, nullable=False),
+)
+
+log_reader = sa.Table(
+    "log_reader",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("reading_by", sa.Text),
+    sa.Column("reading_until", UtcDateTime),
+    sa.Column("next_read_at", UtcDateTime),
+    sa.Column("minute_began_at", UtcDateTime),
+    sa.Column("reads_in_minute", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("read_at", UtcDateTime),
+    sa.Column("audited_at", UtcDateTime),
+    sa.Column("restored_from", UtcDateTime),
+    sa.Column("parked_until", UtcDateTime),
+    sa.CheckConstraint("id = 1", name="single_row"),
+    sa.CheckConstraint("(restored_from IS NULL) = (parked_until IS NULL)", name="restore_complete"),
+)
+
+strays = sa.Table(
+    "strays",
+    metadata,
+    sa.Column("inference_id", sa.Text, primary_key=True),
+    sa.Column("request_id", sa.Text, nullable=False),
+    sa.Column("job_id", sa.Text, sa.ForeignKey("jobs.id"), index=True),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("micros", sa.BigInteger, nullable=False),
+    sa.Column("bought_at", UtcDateTime, nullable=False),
+    sa.Column("seen_at", UtcDateTime, nullable=False),
+    sa.CheckConstraint("micros >= 0", name="money"),
 )
 
 durations = sa.Table(

@@ -131,8 +131,17 @@ class Refusal(StrEnum):
     INVALID_INPUT = "invalid_input"
     BAD_KEY = "bad_key"
     FORBIDDEN = "forbidden"
+    """A 403 whose reason nobody has looked into."""
+    OUT_OF_CREDITS = "out_of_credits"
+    """A 403, and the balance does not cover the job."""
+    MODEL_FORBIDDEN = "model_forbidden"
+    """A 403, although key and balance are well: it means the model."""
     NOT_FOUND = "not_found"
     RATE_LIMITED = "rate_limited"
+    LOGGED_AS_FAILED = "logged_as_failed"
+    """The answer was lost, and the upstream's log lists the request as failed, which it bills nothing for."""
+    NOT_CREATED = "not_created"
+    """An operator has looked and says that nothing was bought."""
 
 
 class UpstreamFailure(Exception):

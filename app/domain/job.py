@@ -74,6 +74,20 @@ class Job:
     billed: bool | None = None
     video: dict[str, Any] | None = None
     video_seconds: float | None = None
+    on_unconfirmed: str = "hold"
+    search_ended_at: datetime | None = None
+    """When the usage log had been searched long enough without a trace of the latest submission."""
+    extra_micros: int = 0
+    """What purchases cost that the log shows beyond the one this job carries."""
+    parked: bool = False
+    """Came from a restored database: not bought before the log has told what was bought meanwhile."""
+    attachment: dict[str, Any] | None = None
+    """An operator's claim that a generation is this job's, until the worker has checked it: `generation_id`, `by`."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may have been bought without our knowing the generation."""
+        return self.generation_id is None and self.state in (JobState.UNCONFIRMED, JobState.ABANDONED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +110,10 @@ class Submission:
     refusal: str | None = None
     retry_after_seconds: float | None = None
     message: str | None = None
+    key_print: str | None = None
+    """Which upstream key it was sent with: only that key's log can show it."""
+    searched_at: datetime | None = None
+    searched_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

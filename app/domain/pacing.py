@@ -1,7 +1,8 @@
-"""When to poll next, how far a generation is, and when it is overdue: from the durations seen before."""
+"""When to poll next, how far a generation is, when it is overdue; and how fast to submit after a rate limit."""
 
 import math
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 OVERDUE_FACTOR = 3.0
 OVERDUE_SLACK_SECONDS = 60.0
@@ -85,3 +86,45 @@ def seconds_with_queue(typical_seconds: float, *, ahead: int, places: int) -> fl
 def overdue(elapsed_seconds: float, expected_seconds: float) -> bool:
     """Tell whether the job is late enough to say so. Being overdue is no failure."""
     return elapsed_seconds > OVERDUE_FACTOR * expected_seconds + OVERDUE_SLACK_SECONDS
+
+
+FIRST_PACE_PER_MINUTE = 30.0
+SLOWEST_PACE_PER_MINUTE = 1.0
+UNLIMITED_PACE_PER_MINUTE = 120.0
+PACE_GAINED = 2.0
+LARGEST_BURST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast submissions are admitted: `per_minute`, None for no limit; the next one not before `next_at`."""
+
+    per_minute: float | None = None
+    next_at: datetime | None = None
+
+    def slower(self) -> "Pace":
+        """A rate limit was hit: half the pace, at least one a minute."""
+        halved = FIRST_PACE_PER_MINUTE if self.per_minute is None else self.per_minute / 2
+        return Pace(max(SLOWEST_PACE_PER_MINUTE, halved), self.next_at)
+
+    def faster(self) -> "Pace":
+        """A submission was accepted: a little faster, until no limit is needed."""
+        if self.per_minute is None:
+            return self
+        gained = self.per_minute + PACE_GAINED
+        return Pace() if gained > UNLIMITED_PACE_PER_MINUTE else Pace(gained, self.next_at)
+
+    def room(self, now: datetime) -> int | None:
+        """Return how many submissions may go now; None for any number."""
+        if self.per_minute is None:
+            return None
+        if self.next_at is None:
+            return 1
+        late_seconds = (now - self.next_at).total_seconds()
+        return 0 if late_seconds < 0 else min(LARGEST_BURST, 1 + int(late_seconds * self.per_minute / 60))
+
+    def after(self, admitted: int, now: datetime) -> "Pace":
+        """The pace once so many have gone."""
+        if self.per_minute is None or admitted == 0:
+            return self
+        return Pace(self.per_minute, now + timedelta(seconds=60 * admitted / self.per_minute))

@@ -156,6 +156,12 @@ class Store:
         parts = urlsplit(link)
         return f"{parts.scheme}://{parts.netloc}"
 
+    async def list(self, prefix: str) -> list[str]:
+        """Return the keys below `prefix`."""
+        _check_key(prefix)
+        with _failures_told(f"{prefix} could not be listed in {self._place}"):
+            return [found["path"] async for batch in obstore.list(self._remote, prefix=prefix) for found in batch]
+
     async def delete(self, key: str) -> None:
         """Delete the object; a missing one is fine."""
         _check_key(key)

@@ -1,5 +1,7 @@
 """The client of the paid video API: buying a generation, and the free reads. Nothing else holds the upstream's key."""
 
+import hashlib
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,11 +15,13 @@ from app.upstream.exchange import ANSWER_CAP, Exchange, exchange
 from app.upstream.prices import PriceList, read_price_list
 from app.upstream.scrubbing import Scrub
 from app.upstream.submit import DEFINITE_STATUSES, PaidPost, refusal_of, refusal_text
+from app.upstream.usage_log import PAGE_ROWS, LogPage, read_log_page
 
 log = structlog.get_logger()
 
 _PRICES_PATH = "/v1/models?include=pricing,modalities,capabilities"
 _BALANCE_PATH = "/v2/billing/detail"
+_LOG_PATH = "/v2/logs"
 _PRICES_CAP = 16 * 1024 * 1024
 _READ_LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=15)
 _MOST_WORDS_REMEMBERED = 100
@@ -65,6 +69,11 @@ class UpstreamClient:
             follow_redirects=False,
             trust_env=False,
         )
+
+    @property
+    def key_print(self) -> str:
+        """Which key this is, without telling anything of it: another key's log may not show what this one bought."""
+        return hashlib.sha256(b"reelay key print\0" + self._key.get_secret_value().encode()).hexdigest()[:12]
 
     async def submit(
         self,
@@ -115,6 +124,18 @@ class UpstreamClient:
     async def balance(self) -> wire.Balance:
         """Read the account's balance: also the free way to try the key. Raises Refused or FetchFailed."""
         return wire.read_balance(self._require(await self._get(_BALANCE_PATH)))
+
+    async def log_page(self, *, start: datetime, end: datetime, offset: int) -> LogPage:
+        """Read one page of the usage log, newest first: at most PAGE_ROWS requests made between the two moments.
+
+        Raises Refused (the key) or FetchFailed. The upstream allows 200 such reads a minute.
+        """
+        window = {"start": _instant(start), "end": _instant(end)}
+        seen = await self._get(_LOG_PATH, params=window | {"limit": str(PAGE_ROWS), "offset": str(offset)})
+        try:
+            return read_log_page(self._require(seen))
+        except wire.Malformed as fault:
+            raise FetchFailed(str(fault), http_status=seen.status) from None
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -176,6 +197,10 @@ class UpstreamClient:
         if len(self._words_seen) < _MOST_WORDS_REMEMBERED:
             self._words_seen.add(word)
             log.warning("upstream_status_unknown", word=word)
+
+
+def _instant(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _check(url: str, *, api_key: SecretStr) -> None:

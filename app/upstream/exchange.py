@@ -16,7 +16,6 @@ ANSWER_CAP = 1024 * 1024
 """Bytes of an answer that we are willing to hold."""
 
 _SENDING = "send_request_headers.started"
-_PHASES = (_SENDING, "receive_response_headers.started", "receive_response_body.started")
 
 
 @dataclass(slots=True)
@@ -67,23 +66,23 @@ async def exchange(
     request: httpx2.Request,
     *,
     seconds: float,
-    phase_seconds: float | None = None,
+    connection_seconds: float | None = None,
     cap: int = ANSWER_CAP,
 ) -> Exchange:
     """Send `request` and read its answer, at most `cap` bytes of it; record every failure instead of raising it.
 
-    All of it must be over in `seconds`. With `phase_seconds` that limit holds until the connection stands, and then
-    sending, waiting for the answer and reading it have so many seconds each, however slowly bytes drip in.
+    All of it must be over in `seconds`, however slowly bytes drip in, and the connection stand in `connection_seconds`.
     Only cancellation passes through.
     """
     seen = Exchange()
+    end = asyncio.get_running_loop().time() + seconds
     try:
-        async with asyncio.timeout(seconds) as deadline:
+        async with asyncio.timeout(min(seconds, connection_seconds or seconds)) as deadline:
 
             async def trace(event: str, info: Mapping[str, Any]) -> None:
                 seen.note(event, info)
-                if phase_seconds is not None and event.endswith(_PHASES) and not deadline.expired():
-                    deadline.reschedule(asyncio.get_running_loop().time() + phase_seconds)
+                if event.endswith(_SENDING) and not deadline.expired():
+                    deadline.reschedule(end)
 
             request.extensions["trace"] = trace
             await _converse(client, request, seen=seen, cap=cap)

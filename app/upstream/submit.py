@@ -62,7 +62,7 @@ class PaidPost:
         """Post `body`; raise NotSent, Refused or Unconfirmed."""
         request = self._compose(path, body=body, request_id=request_id)
         seen = await exchange(
-            self._http, request, seconds=self._connection_seconds, phase_seconds=self._timeout_seconds
+            self._http, request, seconds=self._timeout_seconds, connection_seconds=self._connection_seconds
         )
         return self._judge(seen, request_id=request_id)
 

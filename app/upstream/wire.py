@@ -83,7 +83,7 @@ def read_submitted(document: Any, *, body: bytes | bytearray, headers: httpx2.He
     return Submitted(
         generation_id,
         inference_id=_header_id(headers),
-        credits=_whole(headers.get("x-aimlapi-credits-used")) if reported is None else reported,
+        credits=whole_credits(headers.get("x-aimlapi-credits-used")) if reported is None else reported,
     )
 
 
@@ -244,10 +244,10 @@ def _credits(document: Any) -> int | None:
         if not isinstance(document, dict):
             return None
         document = document.get(key)
-    return _whole(document)
+    return whole_credits(document)
 
 
-def _whole(value: Any) -> int | None:
+def whole_credits(value: Any) -> int | None:
     """Return an amount of credits as an integer, rounded up; None for what is no sane amount."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None

@@ -11,6 +11,7 @@ from app.db.signals import Signals
 
 log = structlog.get_logger()
 LONGEST_PAUSE_SECONDS = 30.0
+CUT_SECONDS = 1.0
 REST_SECONDS = 0.05
 """Wake-ups within this time are one: a thousand new jobs need no thousand looks at the queue."""
 
@@ -23,6 +24,8 @@ class Duty(Protocol):
     """The safety net: how long a missed wake-up may delay work."""
     topic: str | None
     """What wakes the duty at once."""
+    may_be_cut: bool
+    """Whether a beat may be cut short when the worker stops: it only reads, or can simply be done again."""
 
     async def run_once(self) -> bool:
         """Take what is due and start it; True if there may be more at once."""
@@ -81,7 +84,7 @@ async def _run(duty: Duty, *, signals: Signals, stop: asyncio.Event) -> None:
         while not stop.is_set():
             woken.clear()
             try:
-                more = await duty.run_once()
+                more = await _beat(duty, stop=stop)
                 failures = 0
             except Exception as error:  # noqa: BLE001  # one bad beat must not end the duty
                 failures += 1
@@ -95,6 +98,23 @@ async def _run(duty: Duty, *, signals: Signals, stop: asyncio.Event) -> None:
         await duty.drain()
     except Exception as error:  # noqa: BLE001  # it must not cut off what the other duties wait for
         log.warning("drain_failed", duty=duty.name, error=str(error))
+
+
+async def _beat(duty: Duty, *, stop: asyncio.Event) -> bool:
+    """Run one beat; one that may be cut ends soon after `stop`, even if it waits for somebody who never answers."""
+    beat = asyncio.create_task(duty.run_once(), name=duty.name)
+    try:
+        if duty.may_be_cut:
+            stopped = asyncio.create_task(stop.wait())
+            await asyncio.wait({beat, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            done, _ = await asyncio.wait({beat}, timeout=CUT_SECONDS)
+            if not done:
+                return False
+        return await beat
+    finally:
+        beat.cancel()
+        await asyncio.wait({beat})
 
 
 async def _first_of(*events: asyncio.Event, timeout: float) -> None:  # noqa: ASYNC109  # asyncio.wait takes it

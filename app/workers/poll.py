@@ -13,10 +13,12 @@ from app.domain.job import Job
 from app.domain.pacing import Durations, seconds_to_next_poll
 from app.upstream.client import UpstreamClient
 from app.upstream.wire import Generation
+from app.workers.breaker import Breaker
 from app.workers.loop import Crew
 
 log = structlog.get_logger()
 BATCH = 100
+STOP_SECONDS = 2.0
 
 
 class Poller:
@@ -24,6 +26,7 @@ class Poller:
 
     name = "poll"
     topic: str | None = POLL
+    may_be_cut = False
 
     def __init__(
         self,
@@ -44,11 +47,15 @@ class Poller:
         self._slots = asyncio.Semaphore(concurrency)
         self.interval_seconds = interval_seconds
         self.crew = Crew()
+        self.breaker = Breaker()
         self._asking: set[str] = set()
 
     async def run_once(self) -> bool:
-        """Book the next poll of every job that is due and ask after it."""
-        due, more = await self._db.write(self._claim)
+        """Book the next poll of every job that is due and ask after it; of one alone while the upstream fails."""
+        batch = self.breaker.room(BATCH)
+        if batch == 0:
+            return False
+        due, more = await self._db.write(lambda conn: self._claim(conn, batch))
         for job, late in due:
             if job.id not in self._asking:
                 self._asking.add(job.id)
@@ -56,16 +63,17 @@ class Poller:
         return more
 
     async def drain(self) -> None:
-        await self.crew.drain()
+        """Hear the answers that are nearly there; the others are asked for again by whoever comes next."""
+        await self.crew.cut_short(after_seconds=STOP_SECONDS)
 
-    def _claim(self, conn: Connection) -> tuple[list[tuple[Job, bool]], bool]:
+    def _claim(self, conn: Connection, batch: int) -> tuple[list[tuple[Job, bool]], bool]:
         """Book the next poll of all that are due.
 
         Return those to ask after, each with whether it is past its horizon, and whether there may be more.
         A generation that has just begun is only booked: its first poll comes when it may be done.
         """
         now = self._db.now(conn)
-        due = claims.due_polls(conn, now=now, limit=BATCH)
+        due = claims.due_polls(conn, now=now, limit=batch)
         if not due:
             return [], False
         learned = durations.read_all(conn)
@@ -87,9 +95,11 @@ class Poller:
         except (FetchFailed, Refused) as failure:
             # Nobody answered: that says nothing about the generation, however late it is.
             log.info("poll_unanswered", job_id=job.id, error=failure.message)
+            self.breaker.failed(retry_after_seconds=failure.retry_after_seconds)
             return
         finally:
             self._asking.discard(job.id)
+        self.breaker.succeeded()
         if generation is not None and generation.status != "pending":
             log.info("generation_ended", job_id=job.id, status=generation.status, error=generation.error_message)
             await self._db.write(lambda conn: self._settle(conn, job, generation))

@@ -15,6 +15,7 @@ class PriceKeeper:
 
     name = "prices"
     topic: str | None = None
+    may_be_cut = True
 
     def __init__(self, db: Database, upstream: UpstreamClient, *, interval_seconds: float = 600.0) -> None:
         self._db = db

@@ -1,5 +1,6 @@
 """Keep finished videos: copy each from its expiring URL into our storage, checked, before anybody sees it."""
 
+import asyncio
 import shutil
 import tempfile
 import time
@@ -14,6 +15,7 @@ from app.db import claims, outcomes
 from app.db.engine import Connection, Database
 from app.db.signals import SAVE
 from app.domain.errors import (
+    AddressRefused,
     DownloadFailed,
     FetchFailed,
     GenerationUnknown,
@@ -36,6 +38,8 @@ Download = Callable[[str, Path], Awaitable[Downloaded]]
 STOP_SECONDS = 3.0
 TOO_LARGE_PAUSE = timedelta(hours=6)
 """Until somebody raises REELAY_MAX_VIDEO_BYTES, downloading it again only costs traffic."""
+REFUSED_PAUSE = timedelta(minutes=10)
+"""Until somebody adds the host to REELAY_TRUSTED_HOSTS, or the upstream offers the video from another."""
 UNAVAILABLE_MESSAGE = (
     "The upstream finished, but what it offers is no playable video any more. It was billed: ask its support."
 )
@@ -46,6 +50,7 @@ class Saver:
 
     name = "save"
     topic: str | None = SAVE
+    may_be_cut = False
 
     def __init__(
         self,
@@ -82,7 +87,7 @@ class Saver:
         return False
 
     async def drain(self) -> None:
-        """Finish what is nearly saved; a long download begins anew elsewhere once its lease has run out."""
+        """Finish what is nearly saved; a long download is given back at once, to begin anew elsewhere."""
         await self.crew.cut_short(after_seconds=STOP_SECONDS)
 
     def _claim(self, conn: Connection, limit: int) -> list[Job]:
@@ -93,6 +98,12 @@ class Saver:
         async with self._leasing.kept(job.id, job.lease_token or ""):
             try:
                 await self._copy(job)
+            except asyncio.CancelledError:
+                await self._db.write(lambda conn: claims.put_off(conn, job, due_at=self._db.now(conn), reason=None))
+                raise
+            except AddressRefused as error:
+                # The operator decides what may be called; the video is paid for, and stays to be had.
+                await self._put_off(job, reason="result_address_refused", error=error, pause=REFUSED_PAUSE)
             except StorageFailed as error:
                 await self._put_off(job, reason="storage_unavailable", error=error)
             except DownloadTooLarge as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from app.db import claims, files, submissions
+from app.db import claims, files, settling, submissions
 from app.db.engine import Connection, Database
 from app.db.signals import SUBMIT
 from app.domain.errors import MediaError, NotSent, Refusal, Refused, Unavailable, UpstreamFailure
@@ -18,8 +18,11 @@ from app.upstream.client import UpstreamClient
 from app.upstream.wire import Submitted
 from app.workers.leases import Leasing
 from app.workers.loop import Crew
+from app.workers.marks import Marks
+from app.workers.restored import RestoreWatch
 
 log = structlog.get_logger()
+LOOK_SECONDS = 3.0
 RECORD_PAUSE_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -28,6 +31,7 @@ class Submitter:
 
     name = "submit"
     topic: str | None = SUBMIT
+    may_be_cut = False
 
     def __init__(
         self,
@@ -36,6 +40,8 @@ class Submitter:
         store: Store,
         *,
         leasing: Leasing,
+        marks: Marks,
+        restore_watch: RestoreWatch,
         worker: str,
         deployment: str,
         max_in_flight: int,
@@ -45,15 +51,20 @@ class Submitter:
         self._upstream = upstream
         self._store = store
         self._leasing = leasing
+        self._marks = marks
+        self._restore_watch = restore_watch
         self._worker = worker
         self._deployment = deployment
         self._max_in_flight = max_in_flight
         self.interval_seconds = interval_seconds
         self.crew = Crew()
         self._stopping = False
+        self._assembling: set[asyncio.Task[dict[str, Any]]] = set()
 
     async def run_once(self) -> bool:
         """Admit queued jobs and start a submission for each."""
+        if not await self._restore_watch.has_looked():
+            return False
         admitted = await self._db.write(self._admit)
         for job, submission in admitted:
             self.crew.start(self._submit(job, submission), name=f"submit {job.id}")
@@ -62,6 +73,8 @@ class Submitter:
     async def drain(self) -> None:
         """Send nothing more, and wait for what was sent."""
         self._stopping = True
+        for task in self._assembling:
+            task.cancel()
         await self.crew.drain()
 
     def _admit(self, conn: Connection) -> list[tuple[Job, Submission]]:
@@ -73,27 +86,41 @@ class Submitter:
             lease=self._leasing.new(now),
             worker=self._worker,
             deployment=self._deployment,
+            key_print=self._upstream.key_print,
         )
 
     async def _submit(self, job: Job, submission: Submission) -> None:
         token = job.lease_token or ""
         async with self._leasing.kept(job.id, token):
             try:
-                body = await self._assemble(job)
+                body = await self._made_ready(job, submission)
+            except asyncio.CancelledError:
+                await self._give_back(job, reason=None)
+                return
             except MediaError as error:
-                log.warning("upload_not_readable", job_id=job.id, error=str(error))
+                log.warning("storage_not_usable", job_id=job.id, error=str(error))
                 await self._give_back(job, reason="storage_unavailable")
                 return
             except Refused as failure:
                 await self._keep(submission, failure)
             else:
-                if self._stopping:
-                    await self._give_back(job, reason=None)
-                    return
                 await self._send(job, submission, body)
-            await self._db.write(
-                lambda conn: submissions.settle(conn, job.id, now=self._db.now(conn), lease_token=token)
-            )
+            await self._db.write(lambda conn: settling.settle(conn, job.id, now=self._db.now(conn), lease_token=token))
+
+    async def _made_ready(self, job: Job, submission: Submission) -> dict[str, Any]:
+        """Return the body to post, its number marked outside of the database; canceled once this worker stops."""
+        if self._stopping:
+            raise asyncio.CancelledError
+        assembling = asyncio.create_task(self._assemble(job))
+        self._assembling.add(assembling)
+        try:
+            body = await assembling
+            await self._marks.cover(submission.id)
+        finally:
+            self._assembling.discard(assembling)
+        if self._stopping:
+            raise asyncio.CancelledError
+        return body
 
     async def _send(self, job: Job, submission: Submission, body: dict[str, Any]) -> None:
         """Mark, post, keep the answer. Nothing is posted unless the mark is known to be committed."""
@@ -133,7 +160,24 @@ class Submitter:
             return answer
         except UpstreamFailure as failure:
             log.warning("submission_failed", job_id=job.id, kind=type(failure).__name__, error=failure.message)
+            if isinstance(failure, Refused) and failure.refusal is Refusal.FORBIDDEN:
+                return await self._looked_into(failure, estimated_micros=job.estimated_micros or 1)
             return failure
+
+    async def _looked_into(self, failure: Refused, *, estimated_micros: int) -> Refused:
+        """Tell by the balance, which is free to read, whether a 403 means the account or only this model."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                balance = await self._upstream.balance()
+        except Refused as refused:
+            refusal = refused.refusal
+        except (UpstreamFailure, TimeoutError):
+            refusal = Refusal.FORBIDDEN
+        else:
+            committed = await self._db.read(settling.committed_micros)
+            short = balance.micros is not None and balance.micros - committed < estimated_micros
+            refusal = Refusal.OUT_OF_CREDITS if short else Refusal.MODEL_FORBIDDEN
+        return Refused(failure.message, refusal=refusal, http_status=failure.http_status or 403)
 
     async def _keep(self, submission: Submission, answer: Submitted | UpstreamFailure) -> None:
         """Write the answer to its own row, however long the database takes: a paid answer is never dropped."""
@@ -168,7 +212,7 @@ class Submitter:
 
         def withdraw(conn: Connection) -> None:
             now = self._db.now(conn)
-            submissions.withdraw(conn, job, now=now, due_at=now + pause, reason=reason)
+            settling.withdraw(conn, job, now=now, due_at=now + pause, reason=reason)
 
         await self._db.write(withdraw)
 

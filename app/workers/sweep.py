@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import structlog
 
-from app.db import claims, deployment, endings, files, jobs, submissions
+from app.db import claims, deployment, endings, files, jobs, settling
 from app.db.engine import Connection, Database
 from app.domain.errors import StorageFailed
 from app.domain.job import File
@@ -23,6 +23,7 @@ class Sweeper:
 
     name = "sweep"
     topic: str | None = None
+    may_be_cut = True
 
     def __init__(
         self,
@@ -65,14 +66,14 @@ class Sweeper:
         dead = claims.expired_submits(conn, now=now, limit=BATCH)
         for job in dead:
             log.warning("lease_expired", job_id=job.id)
-            submissions.settle(conn, job.id, now=now, lease_token=job.lease_token)
+            settling.settle(conn, job.id, now=now, lease_token=job.lease_token)
         return len(dead)
 
     def _settle_late_answers(self, conn: Connection) -> int:
         """Move jobs whose answer was recorded after everybody had given up on them."""
         found = claims.answered_late(conn, limit=BATCH)
         for job in found:
-            submissions.settle(conn, job.id, now=self._db.now(conn), lease_token=None)
+            settling.settle(conn, job.id, now=self._db.now(conn), lease_token=None)
         return len(found)
 
     def _fail_late_starts(self, conn: Connection) -> int:

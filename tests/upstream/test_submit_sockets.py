@@ -31,7 +31,10 @@ async def test_submit__body_that_drips_is_salvaged(connect: Connect, server: Raw
     assert 0.25 < time.monotonic() - started < 5
 
 
-async def test_submit__each_phase_has_its_own_time(connect: Connect, server: RawServer) -> None:
+@pytest.mark.parametrize(("seconds", "answered"), [(0.6, False), (5, True)])
+async def test_submit__all_phases_share_one_limit(
+    connect: Connect, server: RawServer, seconds: float, answered: bool
+) -> None:
     async def linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await server.read_request(reader)
         await asyncio.sleep(0.4)
@@ -41,7 +44,11 @@ async def test_submit__each_phase_has_its_own_time(connect: Connect, server: Raw
         await writer.drain()
 
     server.script = linger
-    assert await submit(connect(server.url, submit_timeout_seconds=0.7)) == Submitted("g1")
+    client = connect(server.url, submit_timeout_seconds=seconds)
+    if answered:
+        assert await submit(client) == Submitted("g1")
+    else:
+        assert isinstance(await failure(submit(client)), Unconfirmed)
 
 
 FULL = [

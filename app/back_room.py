@@ -1,0 +1,124 @@
+"""The workers of one process, made from the settings: which duties there are, and how they begin and end together."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import structlog
+from pydantic import SecretStr
+
+from app.db.engine import Database
+from app.media.store import Store
+from app.outbound.download import download
+from app.outbound.guard import Guard
+from app.settings import Settings, SettingsError
+from app.upstream.client import UpstreamClient
+from app.workers.leases import Leasing
+from app.workers.loop import Duty, run_all
+from app.workers.marks import Marks
+from app.workers.poll import Poller
+from app.workers.prices import PriceKeeper
+from app.workers.probe import Prober
+from app.workers.reconcile import Reconciler
+from app.workers.restored import RestoreWatch
+from app.workers.save import Download, Saver, clear_spool
+from app.workers.submit import Submitter
+from app.workers.sweep import Sweeper
+
+log = structlog.get_logger()
+DRAIN_SLACK_SECONDS = 5.0
+DOWNLOAD_DEADLINE_SECONDS = 900.0
+
+
+def upstream(settings: Settings) -> UpstreamClient:
+    """Return the client of the paid API; raise SettingsError for a key or an address that cannot be used."""
+    key = settings.upstream_api_key
+    if key is None or not key.get_secret_value().strip():
+        raise SettingsError(
+            "REELAY_UPSTREAM_API_KEY is missing. Set it, or start with --sandbox to try Reelay without spending."
+        )
+    try:
+        return UpstreamClient(
+            settings.upstream_url,
+            api_key=SecretStr(key.get_secret_value().strip()),
+            submit_timeout_seconds=settings.submit_timeout_seconds,
+        )
+    except ValueError as error:
+        raise SettingsError(f"REELAY_UPSTREAM_URL or REELAY_UPSTREAM_API_KEY: {error}") from None
+
+
+def duties(
+    settings: Settings, *, db: Database, store: Store, upstream: UpstreamClient, deployment_id: str
+) -> list[Duty]:
+    """Return every duty of one worker process; raise SettingsError for what the operator can mend."""
+    clear_spool(settings.spool_dir, older_than_seconds=2 * DOWNLOAD_DEADLINE_SECONDS)
+    worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    leasing = Leasing(db, seconds=settings.lease_seconds)
+    marks = Marks(store, deployment=deployment_id, worker=worker)
+    return [
+        Submitter(
+            db,
+            upstream,
+            store,
+            leasing=leasing,
+            marks=marks,
+            restore_watch=RestoreWatch(db, marks, window_seconds=settings.reconcile_window_seconds),
+            worker=worker,
+            deployment=deployment_id,
+            max_in_flight=settings.upstream_max_in_flight,
+        ),
+        Prober(db, upstream),
+        Reconciler(
+            db,
+            upstream,
+            worker=worker,
+            deployment=deployment_id,
+            window_seconds=settings.reconcile_window_seconds,
+            horizon_seconds=settings.poll_horizon_seconds,
+            interval_seconds=settings.reconcile_interval_seconds,
+        ),
+        Poller(
+            db,
+            upstream,
+            fixed_interval_seconds=settings.poll_interval_seconds,
+            horizon_seconds=settings.poll_horizon_seconds,
+        ),
+        Saver(db, upstream, store, _downloads(settings), leasing=leasing, spool=settings.spool_dir),
+        Sweeper(db, store, worker=worker, retention=settings.retention),
+        PriceKeeper(db, upstream),
+    ]
+
+
+def _downloads(settings: Settings) -> Download:
+    """Return how result URLs are fetched: through the guard, within the operator's limits."""
+    try:
+        guard = Guard(settings.trusted)
+    except ValueError as error:
+        raise SettingsError(f"REELAY_TRUSTED_HOSTS: {error}") from None
+    return partial(
+        download,
+        guard=guard,
+        max_bytes=settings.max_video_bytes,
+        deadline_seconds=DOWNLOAD_DEADLINE_SECONDS,
+    )
+
+
+@asynccontextmanager
+async def working(duties: list[Duty], *, db: Database, grace_seconds: float) -> AsyncIterator[None]:
+    """Run the workers; at the end let what is under way settle: a paid POST is never cut off."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(run_all(duties, signals=db.signals, stop=stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        done, _ = await asyncio.wait({running}, timeout=grace_seconds + DRAIN_SLACK_SECONDS)
+        if not done:
+            log.error("drain_timed_out", seconds=grace_seconds + DRAIN_SLACK_SECONDS)
+            running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running

@@ -1,0 +1,61 @@
+"""The upstream's usage log: one page of its rows in, ours out. What cannot be read is counted, never guessed."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from app.domain.text import storable
+from app.domain.usage_log import LoggedRequest
+from app.upstream.wire import Malformed, usable_id, whole_credits
+
+PAGE_ROWS = 100
+"""The most that one request may ask for, as documented."""
+_LONGEST_MODEL = 200
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """The rows of one page, as far as they could be read; `unreadable` counts the others."""
+
+    rows: list[LoggedRequest]
+    unreadable: int
+    has_more: bool
+
+
+def read_log_page(document: Any) -> LogPage:
+    """Read one answer of `GET /v2/logs`; raise Malformed for what is no page of rows."""
+    rows = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(rows, list):
+        raise Malformed("The usage log has no rows.")
+    pagination = document.get("pagination")
+    more = pagination.get("has_more") if isinstance(pagination, dict) else None
+    if not isinstance(more, bool):
+        # Without it nobody can tell whether the log was read to its end.
+        raise Malformed("The usage log does not say whether it goes on.")
+    read = [_row(row) if isinstance(row, dict) else None for row in rows]
+    found = [row for row in read if row is not None]
+    return LogPage(found, unreadable=len(read) - len(found), has_more=more)
+
+
+def _row(row: dict[str, Any]) -> LoggedRequest | None:
+    """Return one row; None if what it says of the purchase cannot be told for certain."""
+    status, request_id, created_at = row.get("status"), row.get("client_request_id"), _moment(row.get("created"))
+    if status not in ("succeeded", "failed") or created_at is None:
+        return None
+    cost, model = row.get("cost"), row.get("model")
+    return LoggedRequest(
+        request_id=request_id if isinstance(request_id, str) else "",
+        inference_id=usable_id(row.get("inference_id")),
+        succeeded=status == "succeeded",
+        model=model[:_LONGEST_MODEL] if isinstance(model, str) and storable(model) else "",
+        credits=whole_credits(cost.get("credits")) if isinstance(cost, dict) else None,
+        created_at=created_at,
+    )
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
