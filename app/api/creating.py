@@ -122,6 +122,7 @@ def _insert(
             max_cost_micros=estimating.cap_of(request.max_cost_usd),
             estimated_micros=quoted.micros,
             estimate_basis=quoted.basis,
+            on_unconfirmed=request.on_unconfirmed,
             start_by=None if seconds is None else now + timedelta(seconds=seconds),
             due_at=now,
             created_at=now,

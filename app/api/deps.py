@@ -127,11 +127,17 @@ def admitted(scope: Scope) -> Callable[..., Awaitable[Caller]]:
 
 Reader = Annotated[Caller, Depends(admitted(Scope.JOBS_READ))]
 Writer = Annotated[Caller, Depends(admitted(Scope.JOBS_WRITE))]
+Admin = Annotated[Caller, Depends(admitted(Scope.ADMIN))]
 
 
 async def _creator(caller: Writer) -> Caller:
     _refuse_archived(caller.project)
     return caller
+
+
+def name_of(caller: Caller) -> str:
+    """Return who acts, for the record: the key's name and id, never its secret."""
+    return f"{caller.key.name} ({caller.key.id})"
 
 
 def require_open(conn: Connection, caller: Caller) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.api.schemas import ErrorBody, RetryRequest
+from app.api.schemas import ErrorBody, Resolution, RetryRequest
 from app.domain.views import JobView
 
 Described = dict[int | str, dict[str, Any]]
@@ -27,6 +27,7 @@ def answers(*statuses: int) -> Described:
 
 LIVE_RETRY: Described = {200: {"model": JobView, "description": "The retry that is under way, or succeeded."}}
 CANCEL_NOTED: Described = {202: {"model": JobView, "description": "It is being submitted; the wish is noted."}}
+CLAIM_PENDING: Described = {202: {"model": JobView, "description": "The generation could not be checked yet."}}
 NOT_MODIFIED: Described = {304: {"description": "Nothing new since the view that `If-None-Match` names."}}
 _BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("video/mp4", "image/jpeg")}
 CONTENT: Described = {
@@ -60,6 +61,32 @@ RETRY_BODY: dict[str, Any] = {
         "content": {
             "application/json": {"schema": RetryRequest.model_json_schema(), "example": {"accept_new_charge": True}}
         }
+    }
+}
+_FIELDS = Resolution.model_json_schema()["properties"]
+_RESOLUTION: dict[str, Any] = {
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": {"action": _FIELDS["action"] | {"enum": actions}, **more},
+            "required": ["action", *more],
+            "additionalProperties": False,
+        }
+        for actions, more in (
+            (["attach"], {"generation_id": {"type": "string", "minLength": 1, "maxLength": 255}}),
+            (["not_created", "give_up"], {}),
+        )
+    ]
+}
+RESOLVE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": _RESOLUTION,
+                "example": {"action": "attach", "generation_id": "0c4b5b2e-8a55-4f5b-9b1e-5f7a1c2d3e4f"},
+            }
+        },
     }
 }
 METADATA_FILTER: dict[str, Any] = {

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from app.api.deps import House, HouseDep
-from app.db import deployment, gate, schema
+from app.db import deployment, gate, log_reader, schema
 from app.db.engine import Connection
 from app.domain.errors import StorageFailed, Unavailable
 
@@ -73,9 +73,14 @@ async def _database(house: House) -> tuple[list[str], list[str]]:
 
 def _degrading(conn: Connection, house: House) -> list[str]:
     reasons = []
-    held = gate.read(conn)
-    if held.held_until is not None:
-        reasons.append(f"submissions_held: {held.hold_reason}")
+    held, by_model = gate.reasons(conn)
+    if held is not None:
+        reasons.append(f"submissions_held: {held}")
+    reasons += [f"model_held: {model}: {reason}" for model, reason in sorted(by_model.items())]
+    counts = log_reader.counts(conn)
+    for name, number in (("unresolved_jobs", counts.unresolved), ("parked_jobs", counts.parked)):
+        if number:
+            reasons.append(f"{name}: {number}")
     beat_at = deployment.last_beat(conn)
     if beat_at is None or house.db.now(conn) - beat_at > SILENCE:
         reasons.append("no_worker")

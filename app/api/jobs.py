@@ -7,8 +7,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.api import describing, listing, showing, uploads, waiting
-from app.api.callers import Caller
-from app.api.deps import House, HouseDep, Reader, Writer
+from app.api.deps import HouseDep, Reader, Writer
 from app.api.schemas import EventList, JobList
 from app.db import endings, events, jobs
 from app.db.endings import Remains
@@ -47,15 +46,8 @@ async def list_jobs(
         request, status=status, state=state, model=model, created_after=created_after, created_before=created_before
     )
     page = partial(jobs.page, owner=caller.owner, filter=narrowed, limit=limit, after=after, order=order)
-    listed = await house.db.read(lambda conn: _page(conn, page(conn), house=house, caller=caller))
+    listed = await house.db.read(lambda conn: showing.show_page(conn, page(conn), house=house, caller=caller))
     return Response(listed, media_type="application/json", headers={"Cache-Control": "private, no-cache"})
-
-
-def _page(conn: Connection, page: jobs.Page, *, house: House, caller: Caller) -> str:
-    """Render a page, here in the reading thread: a hundred views would hold up the loop."""
-    data = showing.show_all(conn, page.jobs, house=house, caller=caller)
-    first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
-    return JobList(data=data, first_id=first_id, last_id=last_id, has_more=page.has_more).model_dump_json()
 
 
 @router.get(

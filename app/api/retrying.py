@@ -46,6 +46,7 @@ def retry(
         max_cost_micros=original.max_cost_micros,
         estimated_micros=quoted.micros,
         estimate_basis=quoted.basis,
+        on_unconfirmed=original.on_unconfirmed,
         start_by=None if original.start_by is None else now + (original.start_by - original.created_at),
         due_at=now,
         created_at=now,

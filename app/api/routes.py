@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.api import content, creating, document, errors, forecasting, health, jobs, models, pages, usage
+from app.api import admin, content, creating, document, errors, forecasting, health, jobs, models, pages, usage
 from app.api.deps import House
 from app.api.middleware import FrontDoor
 
@@ -29,7 +29,7 @@ def build(house: House, *, lifespan: Any = None) -> FastAPI:
     app.state.house = house
     app.add_middleware(FrontDoor)
     errors.install(app)
-    for door in (health, models, creating, forecasting, jobs, content, usage, pages):
+    for door in (health, models, creating, forecasting, jobs, content, usage, admin, pages):
         app.include_router(door.router)
     written: list[dict[str, Any]] = []
 

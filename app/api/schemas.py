@@ -4,7 +4,7 @@ import difflib
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from app.api.errors import sentence
 from app.api.wire import shown
@@ -46,8 +46,12 @@ class JobRequest(Request):
     priority: Literal["low", "normal", "high"] = Field(
         default="normal", description="Orders your project's queued jobs."
     )
-    on_unconfirmed: Literal["hold"] = Field(
-        default="hold", description="What to do when nobody knows whether the upstream accepted: wait for certainty."
+    on_unconfirmed: Literal["hold", "resubmit"] = Field(
+        default="hold",
+        description=(
+            "What to do when nobody can tell whether the upstream accepted: `hold` waits for certainty; `resubmit` "
+            "buys again once the upstream's log has shown nothing for hours, at the risk of paying twice."
+        ),
     )
     start_within_seconds: Annotated[int, Field(ge=1, le=30 * 86_400), BeforeValidator(_whole)] | None = Field(
         default=None, description="Fail the job, unbought, if it has not been submitted by then."
@@ -60,6 +64,44 @@ class RetryRequest(Request):
     accept_new_charge: bool = Field(
         default=False, description="Needed when the job was or may have been billed: the retry is billed again."
     )
+
+
+class Resolution(Request):
+    """What an operator decides about a job that may have been bought."""
+
+    action: Literal["attach", "not_created", "give_up"] = Field(
+        description=(
+            "`attach`: `generation_id` is this job's, once it was checked. `not_created`: nothing was bought, queue it "
+            "again. `give_up`: fail it, charged as estimated."
+        )
+    )
+    generation_id: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
+        default=None, description="The upstream's id, for `attach` only."
+    )
+
+    @model_validator(mode="after")
+    def _names_a_generation(self) -> "Resolution":
+        named = "generation_id" in self.model_fields_set
+        if named != (self.action == "attach") or (named and self.generation_id is None):
+            raise ValueError("'attach' needs a generation_id, and the other actions take none")
+        return self
+
+
+class UpstreamView(BaseModel):
+    """How submissions to the upstream stand."""
+
+    object: Literal["upstream"] = "upstream"
+    hold: str | None = Field(description="Why all submissions hold; null if they do not.")
+    hold_since: datetime | None
+    next_try_at: datetime | None = Field(description="When a probe or one trial job goes out.")
+    model_holds: dict[str, str] = Field(description="Why submissions of single models hold, by model.")
+    pace_per_minute: float | None = Field(description="The pace after a rate limit; null for no limit.")
+    in_flight: int = Field(description="The upstream's places that are taken.")
+    unconfirmed: int = Field(description="Jobs that may have been bought without an answer.")
+    unresolved: int = Field(description="Those among them that the log shows no trace of: a person must decide.")
+    parked: int = Field(description="Jobs of a restored database that wait until the log has been read.")
+    stray_purchases: int = Field(description="Purchases that the log shows and no job carries.")
+    log_read_at: datetime | None = Field(description="When the usage log was last read to its end.")
 
 
 class JobList(BaseModel):
@@ -190,6 +232,8 @@ def _refuse_crowds(given: dict[str, Any]) -> None:
 def _described(fault: Any, *, schema: type[Request]) -> InvalidRequest:
     path = [shown(str(part)) for part in fault["loc"] if part != "[key]"]
     param = ".".join(path)
+    if not path:
+        return InvalidRequest(f"The body is wrong: {fault['msg'].removeprefix('Value error, ')}.")
     if fault["type"] != "extra_forbidden":
         return InvalidRequest(sentence(param, fault["msg"]), param=param)
     close = difflib.get_close_matches(path[-1], schema.model_fields, n=1)

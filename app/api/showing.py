@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from app.api.callers import Caller
 from app.api.deps import House
+from app.api.schemas import JobList
 from app.db import gate, jobs
 from app.db.engine import Connection
 from app.domain.job import Job
@@ -23,16 +24,24 @@ def show_all(conn: Connection, listed: list[Job], *, house: House, caller: Calle
     """Render jobs of the caller's project as they stand now, queued ones with their place and what holds them."""
     now, viewer = house.db.now(conn), house.viewer(caller)
     places = jobs.queue_positions(conn, listed)
-    hold = gate.read(conn).hold_reason if places else None
-    return [
-        render_job(job, now=now, viewer=viewer, waiting=Waiting(places[job.id], hold) if job.id in places else None)
-        for job in listed
-    ]
+    hold, by_model = gate.reasons(conn) if places else (None, {})
+
+    def waiting(job: Job) -> Waiting | None:
+        return Waiting(places[job.id], hold or by_model.get(job.model)) if job.id in places else None
+
+    return [render_job(job, now=now, viewer=viewer, waiting=waiting(job)) for job in listed]
 
 
 def show(conn: Connection, job: Job, *, house: House, caller: Caller) -> JobView:
     """Render one job as it stands now."""
     return show_all(conn, [job], house=house, caller=caller)[0]
+
+
+def show_page(conn: Connection, page: jobs.Page, *, house: House, caller: Caller) -> str:
+    """Render a page as JSON, here in the reading thread: a hundred views would hold up the loop."""
+    data = show_all(conn, page.jobs, house=house, caller=caller)
+    first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
+    return JobList(data=data, first_id=first_id, last_id=last_id, has_more=page.has_more).model_dump_json()
 
 
 def answer(view: JobView, job: Job, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -185,7 +185,6 @@ def keep(conn: Connection, ids: list[str], *, caller: Caller, until: datetime) -
     """Keep the caller's files at least `until`; return those that are not there."""
     if not ids:
         return []
-    owner = caller.owner
-    found = files.get_many(conn, ids, project_id=owner.project_id, subject=owner.subject, lock=True)
+    found = files.get_many(conn, ids, project_id=caller.key.project_id, subject=caller.key.subject, lock=True)
     files.keep_until(conn, list(found), until=until)
     return [id_ for id_ in ids if id_ not in found]

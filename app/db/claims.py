@@ -108,6 +108,11 @@ def _note_admitted(conn: Connection, admitted: list[Job], *, state: Gate, held: 
     gate.admit_model_trials(conn, held & {job.model for job in admitted}, now=now, pause=TRIAL_PAUSE)
 
 
+def places_taken(conn: Connection) -> int:
+    """Return how many of the upstream's places are taken."""
+    return sum(_occupied(conn).values())
+
+
 def _occupied(conn: Connection) -> dict[str, int]:
     """Return how many of the upstream's places each project takes; a job searched for in vain takes none."""
     count = sa.func.count()

@@ -34,11 +34,14 @@ def as_job(row: Any) -> Job:
 class Owner:
     """Whose jobs may be seen: those of a project and, where a subject is named, only the subject's own."""
 
-    project_id: str
+    project_id: str | None
+    """None for an operator, who sees every project's."""
     subject: str | None = None
 
     def clauses(self, *, with_deleted: bool = False) -> list[sa.ColumnElement[bool]]:
-        bound: list[sa.ColumnElement[bool]] = [jobs.c.project_id == self.project_id]
+        bound: list[sa.ColumnElement[bool]] = []
+        if self.project_id is not None:
+            bound.append(jobs.c.project_id == self.project_id)
         if not with_deleted:
             bound.append(jobs.c.deleted_at.is_(None))
         return bound if self.subject is None else [*bound, jobs.c.subject == self.subject]
@@ -53,6 +56,8 @@ class Filter:
     created_after: datetime | None = None
     created_before: datetime | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    unresolved: bool = False
+    """Only those in doubt of which the upstream's log shows no trace."""
 
     def clauses(self) -> list[sa.ColumnElement[bool]]:
         found: list[sa.ColumnElement[bool]] = []
@@ -64,6 +69,8 @@ class Filter:
             found.append(jobs.c.created_at > self.created_after)
         if self.created_before is not None:
             found.append(jobs.c.created_at < self.created_before)
+        if self.unresolved:
+            found += [jobs.c.search_ended_at.is_not(None), jobs.c.generation_id.is_(None), jobs.c.finished_at.is_(None)]
         found.extend(jobs.c.metadata[key].as_string() == value for key, value in self.metadata.items())
         return found
 
@@ -141,15 +148,15 @@ def page(
 
 
 def queue_positions(conn: Connection, listed: list[Job], *, at_most: int = 1000) -> dict[str, int]:
-    """Return the places of those of one project's jobs that are queued, by id; `at_most` + 1 for all behind that."""
+    """Return the places, in their projects' queues, of those that are queued, by id; `at_most` + 1 for all behind."""
     queued = [job for job in listed if job.state is JobState.QUEUED]
-    if not queued:
-        return {}
     if len(queued) == 1:
         return {queued[0].id: _ahead_of(conn, queued[0], at_most=at_most) + 1}
-    waiting = sa.select(jobs.c.id).where(jobs.c.project_id == queued[0].project_id, jobs.c.state == JobState.QUEUED)
-    ordered = conn.execute(waiting.order_by(jobs.c.priority, jobs.c.id).limit(at_most)).scalars()
-    places = {id_: place for place, id_ in enumerate(ordered, start=1)}
+    places: dict[str, int] = {}
+    for project_id in {job.project_id for job in queued}:
+        waiting = sa.select(jobs.c.id).where(jobs.c.project_id == project_id, jobs.c.state == JobState.QUEUED)
+        ordered = conn.execute(waiting.order_by(jobs.c.priority, jobs.c.id).limit(at_most)).scalars()
+        places |= {id_: place for place, id_ in enumerate(ordered, start=1)}
     return {job.id: places.get(job.id, at_most + 1) for job in queued}
 
 

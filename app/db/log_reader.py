@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from app.db.columns import one_of
 from app.db.jobs import as_job
 from app.db.submissions import as_submission
-from app.db.tables import jobs, log_reader, submissions
+from app.db.tables import jobs, log_reader, strays, submissions
 from app.domain.job import Job, Submission
 from app.domain.states import JobState
 
@@ -53,6 +53,9 @@ def state(conn: Connection, *, lock: bool = False) -> ReaderState:
     return ReaderState(*conn.execute(_STATE.with_for_update() if lock else _STATE).one())
 
 
+_IN_DOUBT = (one_of(jobs.c.state, [JobState.ABANDONED, JobState.UNCONFIRMED]), jobs.c.generation_id.is_(None))
+
+
 def doubtful(conn: Connection, *, limit: int = 1000) -> list[tuple[Job, Submission]]:
     """Return the jobs that may have been bought without our knowing the generation, each with its latest attempt."""
     latest = sa.and_(submissions.c.job_id == jobs.c.id, submissions.c.n == jobs.c.attempts)
@@ -60,9 +63,6 @@ def doubtful(conn: Connection, *, limit: int = 1000) -> list[tuple[Job, Submissi
     found = {row.id: as_job(row) for row in conn.execute(query)}
     rows = conn.execute(sa.select(submissions).join(jobs, latest).where(jobs.c.id.in_(list(found))))
     return [(found[row.job_id], as_submission(row)) for row in rows]
-
-
-_IN_DOUBT = (one_of(jobs.c.state, [JobState.ABANDONED, JobState.UNCONFIRMED]), jobs.c.generation_id.is_(None))
 
 
 def attachments(conn: Connection) -> list[tuple[Job, Submission]]:
@@ -127,6 +127,32 @@ def end_read(conn: Connection, *, reader: str) -> bool:
     """Let go of the reading; False if another replica took it over."""
     ended = log_reader.update().where(log_reader.c.reading_by == reader)
     return conn.execute(ended.values(reading_by=None, reading_until=None)).rowcount == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What an operator should know of: jobs in doubt, those only a person can resolve, parked ones, strays."""
+
+    unconfirmed: int
+    unresolved: int
+    parked: int
+    strays: int
+    read_at: datetime | None
+
+
+_DOUBTFUL = sa.select(sa.func.count()).select_from(jobs).where(*_IN_DOUBT)
+_COUNTS = sa.select(
+    _DOUBTFUL.scalar_subquery(),
+    _DOUBTFUL.where(jobs.c.search_ended_at.is_not(None)).scalar_subquery(),
+    sa.select(sa.func.count()).select_from(jobs).where(jobs.c.parked).scalar_subquery(),
+    sa.select(sa.func.count()).select_from(strays).scalar_subquery(),
+    log_reader.c.read_at,
+).where(log_reader.c.id == 1)
+
+
+def counts(conn: Connection) -> Counts:
+    """Return the numbers that tell whether somebody has to look."""
+    return Counts(*conn.execute(_COUNTS).one())
 
 
 def note_complete(conn: Connection, *, now: datetime, audited: bool) -> None:

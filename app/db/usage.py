@@ -40,7 +40,7 @@ class Group:
     sums: Sums
 
 
-_CHARGED = sa.func.coalesce(sa.func.sum(T.charged_micros), 0)
+_CHARGED = sa.func.coalesce(sa.func.sum(sa.func.coalesce(T.charged_micros, 0) + T.extra_micros), 0)
 _SUMS = (
     sa.func.count(),
     sa.func.coalesce(sa.func.sum(T.video_seconds), 0.0),

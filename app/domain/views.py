@@ -124,7 +124,7 @@ def render_job(job: Job, *, now: datetime, viewer: Viewer, waiting: Waiting | No
         subject=job.subject,
         priority=_priority_name(job.priority),
         progress=_progress(job, now),
-        queue=QueueView(position=waiting.position, reason=waiting.reason or job.wait_reason),
+        queue=QueueView(position=waiting.position, reason=_reason(job, waiting)),
         eta_seconds=_eta(job, now),
         overdue=_overdue(job, now),
         attempts=job.attempts,
@@ -145,6 +145,11 @@ def render_event(event: Event) -> EventView:
     """Render one entry of a job's timeline."""
     data = {"job_id": event.job_id, "status": public_status(event.state), "state": event.state, **event.data}
     return EventView(id=event.id, type=event.type, created_at=event.created_at, data=data)
+
+
+def _reason(job: Job, waiting: Waiting) -> str | None:
+    """What concerns this very job goes before what holds them all."""
+    return job.wait_reason if job.parked else waiting.reason or job.wait_reason
 
 
 def _priority_name(priority: int) -> Literal["low", "normal", "high"]:
@@ -195,9 +200,11 @@ def _video(job: Job, now: datetime, viewer: Viewer) -> VideoView | None:
 
 
 def _cost(job: Job) -> CostView:
+    """What it cost, with what the upstream's log shows beyond the generation that the job carries."""
+    unknown = job.charged_micros is None and not job.extra_micros
     return CostView(
         estimated_usd=None if job.estimated_micros is None else micros_to_usd(job.estimated_micros),
-        charged_usd=None if job.charged_micros is None else micros_to_usd(job.charged_micros),
+        charged_usd=None if unknown else micros_to_usd((job.charged_micros or 0) + job.extra_micros),
         basis=job.charge_basis,
         settled=job.settled,
     )

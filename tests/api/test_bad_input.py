@@ -106,7 +106,7 @@ async def test_json__that_is_no_json_is_refused(
         (body(webhook_url="https://hooks.example/x"), "webhook_url"),
         (body(prompt="at the wrong place"), "prompt"),
         (body(promt=1, inputs=2), "promt"),
-        (body(on_unconfirmed="resubmit"), "on_unconfirmed"),
+        (body(on_unconfirmed="again"), "on_unconfirmed"),
         (body(priority="urgent"), "priority"),
         (body(priority=1), "priority"),
         (body(max_cost_usd=0), "max_cost_usd"),

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from app.api.callers import Caller
 from app.api.deps import House
 from app.db.engine import Database
+from app.domain.secrets import Scope
 from app.domain.states import JobState
 from tests.api.conftest import CATALOGUE, ClientFor
-from tests.factories import VIDEO, make_job
+from tests.factories import VIDEO, make_caller, make_job
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ async def test_document__declares_every_refusal(document: dict[str, Any]) -> Non
         for method, operation in methods.items()
         if path.startswith("/v1/")
     ]
-    assert len(operations) == 13
+    assert len(operations) == 17
     for method, path, operation in operations:
         declared = set(operation["responses"])
         assert operation["summary"] and operation["description"]
@@ -101,11 +101,11 @@ def misjudging(case: schemathesis.Case, response: schemathesis.Response) -> Iter
         yield negative_data_rejection  # a form has only text: `false`, where a text belongs, is one
 
 
-def test_document__is_kept(app: FastAPI, house: House, database: Database, caller: tuple[Caller, str]) -> None:
+def test_document__is_kept(app: FastAPI, house: House, database: Database) -> None:
     """Every route, with right and with wrong requests: no failure, nothing undeclared, nothing wrong let through."""
     house.closing.set()  # nobody is kept waiting
-    me, secret = caller
-    states = [*JobState, *[JobState.SUCCEEDED] * 6]
+    me, secret = make_caller(database, scopes=frozenset({Scope.ADMIN}))
+    states = [*JobState, *[JobState.SUCCEEDED] * 6, *[JobState.UNCONFIRMED] * 6]
     ids = [make_job(database, me, state=state).id for state in states]
     for id_ in ids:
         asyncio.run(house.store.put_bytes(f"videos/{id_}.mp4", VIDEO, content_type="video/mp4"))
@@ -126,6 +126,6 @@ def test_document__is_kept(app: FastAPI, house: House, database: Database, calle
         for strategy in strategies(operation, {"job_id": ids, "model_id": list(CATALOGUE.models)}):
             with suppress(Unsatisfiable):  # some routes take nothing that could be wrong
                 bounded(given(case=strategy)(require_kept))()
-    assert len(answered) == 15
+    assert len(answered) == 19
     assert [label for label, classes in answered.items() if 2 not in classes] == []
     assert not any(5 in classes for classes in answered.values())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.db import access, claims, files, jobs, submissions
+from app.db import access, claims, files, jobs, settling, submissions
 from app.db.claims import Lease
 from app.db.engine import Connection, Database
 from app.domain.ids import new_id
@@ -74,6 +74,6 @@ def generating(conn: Connection, *, generation_id: str = "g1", credits_used: int
     """Bring the one queued job to `generating`."""
     job, submission = sending(conn)
     accept(conn, submission, generation_id=generation_id, credits_used=credits_used)
-    moved = submissions.settle(conn, job.id, now=T0, lease_token=job.lease_token)
+    moved = settling.settle(conn, job.id, now=T0, lease_token=job.lease_token)
     assert moved is not None
     return moved

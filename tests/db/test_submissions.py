@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.db import claims, gate, jobs, submissions
+from app.db import claims, gate, jobs, settling, submissions
 from app.db.engine import Connection
 from app.db.jobs import Owner
 from app.db.tables import jobs as jobs_table
@@ -13,9 +13,11 @@ from app.domain.job import Job, Submission
 from app.domain.states import JobState
 from tests.db.conftest import T0, MakeJob, accept, admit, generating, later, sending
 
+PAUSE = timedelta(seconds=30)
+
 
 def settle(conn: Connection, job: Job, *, token: str | None = "t1") -> Job | None:
-    return submissions.settle(conn, job.id, now=later(5), lease_token=token)
+    return settling.settle(conn, job.id, now=later(5), lease_token=token)
 
 
 def mark(conn: Connection, job: Job, submission: Submission, *, at: float = 0) -> bool:
@@ -144,9 +146,14 @@ def test_settle__refusals_of_the_account_hold_all(conn: Connection, make_job: Ma
     assert settled is not None
     assert settled.wait_reason == "upstream_key_refused"
     assert gate.read(conn).hold_reason == "upstream_key_refused"
-    assert admit(conn, now=later(6)) == []
-    [(job, submission)] = admit(conn, now=later(36), token="t2")
-    assert mark(conn, job, submission, at=36)
+    assert admit(conn, now=later(36), token="t2") == []
+    assert gate.claim_probe(conn, now=later(34), pause=PAUSE) is None
+    assert gate.claim_probe(conn, now=later(36), pause=PAUSE) is not None
+    assert gate.claim_probe(conn, now=later(36), pause=PAUSE) is None
+    gate.let_one_try(conn, now=later(37))
+    make_job()
+    [(job, submission)] = admit(conn, now=later(37), token="t2")
+    assert mark(conn, job, submission, at=37)
     accept(conn, submission)
     settle(conn, job, token="t2")
     assert gate.read(conn).hold_reason is None
@@ -160,10 +167,11 @@ def test_settle__those_that_failed_together_count_as_one_hold(conn: Connection, 
         failed(conn, submission, NotSent("connection refused"))
         settle(conn, job)
     assert (gate.read(conn).hold_level, gate.read(conn).held_until) == (1, later(6))
+    gate.let_one_try(conn, now=later(6))
     [(job, submission)] = admit(conn, now=later(6), token="t2")
     assert mark(conn, job, submission, at=6)
     failed(conn, submission, NotSent("connection refused"))
-    submissions.settle(conn, job.id, now=later(7), lease_token="t2")
+    settling.settle(conn, job.id, now=later(7), lease_token="t2")
     assert (gate.read(conn).hold_level, gate.read(conn).held_until) == (2, later(9))
 
 
@@ -230,8 +238,8 @@ def test_withdraw__gives_back_only_what_is_held(conn: Connection, make_job: Make
     make_job()
     [(job, _)] = admit(conn)
     again = T0 + timedelta(seconds=10)
-    back = submissions.withdraw(conn, job, now=T0, due_at=again, reason="storage_unavailable")
+    back = settling.withdraw(conn, job, now=T0, due_at=again, reason="storage_unavailable")
     assert back is not None
     assert (back.state, back.due_at, back.wait_reason) == (JobState.QUEUED, again, "storage_unavailable")
-    assert submissions.withdraw(conn, job, now=T0, due_at=again, reason="storage_unavailable") is None
+    assert settling.withdraw(conn, job, now=T0, due_at=again, reason="storage_unavailable") is None
     assert conn.execute(jobs_table.select()).one().state == "queued"

@@ -23,13 +23,19 @@ from app.sandbox.config import SandboxConfig
 from app.sandbox.server import running
 from app.upstream.client import UpstreamClient
 from app.workers.leases import Leasing
+from app.workers.marks import Marks
 from app.workers.poll import Poller
 from app.workers.prices import PriceKeeper
+from app.workers.probe import Prober
+from app.workers.reconcile import Reconciler
+from app.workers.restored import RestoreWatch
 from app.workers.save import Saver
 from app.workers.submit import Submitter
 from app.workers.sweep import Sweeper
 
 T0 = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+DEPLOYMENT = "d1"
+WINDOW_SECONDS = 6 * 3600
 
 
 class Clock:
@@ -77,7 +83,10 @@ class Room:
         self.project_id = ""
         trusted = [urlsplit(url).netloc]
         fetch = partial(download, guard=Guard(trusted), max_bytes=10**8, deadline_seconds=20)
+        self.marks = Marks(self.store, deployment=DEPLOYMENT, worker="w", clock=clock)
         self.submitter = self.another_submitter()
+        self.prober = Prober(db, upstream)
+        self.reconciler = self.another_reconciler()
         self.poller = Poller(db, upstream, fixed_interval_seconds=10, empty_patience_seconds=60)
         self.saver = Saver(db, upstream, self.store, fetch, leasing=self.leasing, spool=folder / "spool")
         self.sweeper = Sweeper(db, self.store, worker="w", retention=timedelta(days=7))
@@ -89,9 +98,22 @@ class Room:
             self.upstream,
             self.store,
             leasing=self.leasing,
+            marks=self.marks,
+            restore_watch=RestoreWatch(self.db, self.marks, window_seconds=WINDOW_SECONDS),
             worker="w",
-            deployment="d1",
+            deployment=DEPLOYMENT,
             max_in_flight=max_in_flight,
+        )
+
+    def another_reconciler(self, worker: str = "w") -> Reconciler:
+        return Reconciler(
+            self.db,
+            self.upstream,
+            worker=worker,
+            deployment=DEPLOYMENT,
+            window_seconds=WINDOW_SECONDS,
+            horizon_seconds=24 * 3600,
+            interval_seconds=30,
         )
 
     async def create(self, prompt: str = "A boat", **given: Any) -> Job:
@@ -142,7 +164,7 @@ class Room:
     async def to_the_end(self, *, rounds: int = 12) -> None:
         """Let everybody work while time passes."""
         for _ in range(rounds):
-            await self.beat("submitter", "poller", "saver")
+            await self.beat("prober", "submitter", "poller", "saver")
             self.clock.pass_seconds(11)
 
     async def seen(self, job: Job) -> Job:

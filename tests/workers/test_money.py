@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.db import gate, submissions
+from app.db import gate, settling, submissions
 from app.domain.errors import Refusal, Refused, Unavailable
 from app.domain.states import JobState
 from tests.workers.conftest import Room
@@ -20,12 +20,13 @@ async def test_refusal__the_job_waits_and_then_succeeds(room: Room, fault: str) 
     await room.beat("submitter")
     seen = await room.seen(job)
     assert (seen.state, room.sold()) == (JobState.QUEUED, [])
-    held = await room.db.read(gate.read)
-    assert held.hold_reason == seen.wait_reason
+    for_all, by_model = await room.db.read(gate.reasons)
+    assert seen.wait_reason == ("model_forbidden" if fault == "403" else for_all)
+    assert by_model == ({"veo2": "model_forbidden"} if fault == "403" else {})
     await room.to_the_end(rounds=8)
     assert (await room.seen(job)).state is JobState.SUCCEEDED
     assert len(room.sold()) == 1
-    assert (await room.db.read(gate.read)).hold_reason is None
+    assert await room.db.read(gate.reasons) == (None, {})
 
 
 @pytest.mark.parametrize("fault", NOBODY_KNOWS_UNBOUGHT + NOBODY_KNOWS_BOUGHT)
@@ -190,7 +191,7 @@ async def test_trial__a_refusal_of_the_job_itself_opens_the_gate(room: Room) -> 
     await room.beat("submitter")
     await room.create(input={"prompt": "bad", "duration": 77}, priority=-1)
     room.clock.pass_seconds(31)
-    await room.beat("submitter")
+    await room.beat("prober", "submitter")
     assert (await room.db.read(gate.read)).hold_reason is None
 
 
@@ -203,11 +204,11 @@ async def test_hold__outlives_an_acceptance_that_was_asked_for_before_it(room: R
 
     def settle(conn: Any) -> None:
         submissions.record_failure(conn, admitted[0][1].id, refusal, now=room.clock.now)
-        submissions.settle(conn, first.id, now=room.clock.now, lease_token=admitted[0][0].lease_token)
+        settling.settle(conn, first.id, now=room.clock.now, lease_token=admitted[0][0].lease_token)
         submissions.record_accepted(
             conn, admitted[1][1].id, now=room.clock.now, generation_id="g", inference_id=None, credits=None
         )
-        submissions.settle(conn, second.id, now=room.clock.now, lease_token=admitted[1][0].lease_token)
+        settling.settle(conn, second.id, now=room.clock.now, lease_token=admitted[1][0].lease_token)
 
     await room.db.write(settle)
     assert (await room.db.read(gate.read)).hold_reason == "upstream_rate_limited"

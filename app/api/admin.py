@@ -1,0 +1,166 @@
+"""/v1/admin: what an operator sees and decides, over all projects. Needs a key with the scope `admin`."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from app.api import describing, listing, showing, wire
+from app.api.callers import Caller
+from app.api.deps import Admin, House, HouseDep, name_of
+from app.api.schemas import JobList, Resolution, UpstreamView, checked
+from app.db import claims, events, gate, jobs, log_reader, resolving
+from app.db.engine import Connection
+from app.db.jobs import Owner
+from app.db.signals import job_topic
+from app.domain.errors import Conflict
+from app.domain.job import Job
+from app.domain.views import JobView
+
+router = APIRouter(prefix="/v1/admin", tags=["admin"])
+EVERYBODY = Owner(project_id=None)
+CHECKED_WITHIN_SECONDS = 20.0
+LOOK_AGAIN_SECONDS = 1.0
+
+
+@router.get(
+    "/jobs",
+    summary="List the jobs of every project",
+    response_model=JobList,
+    responses=describing.answers(400, 401, 403, 503),
+)
+async def list_all_jobs(
+    *,
+    request: Request,
+    caller: Admin,
+    house: HouseDep,
+    status: listing.Status = None,
+    state: listing.State = None,
+    model: listing.ModelName = None,
+    limit: listing.Limit = 20,
+    after: listing.After = None,
+    unresolved: Annotated[bool, Query(description="Only jobs that a person must decide about.")] = False,
+) -> Response:
+    """Every project's jobs, newest first."""
+    narrowed = listing.filter_of(
+        request, status=status, state=state, model=model, created_after=None, created_before=None
+    )
+    narrowed = replace(narrowed, unresolved=unresolved)
+    page = partial(jobs.page, owner=EVERYBODY, filter=narrowed, limit=limit, after=after)
+    listed = await house.db.read(lambda conn: showing.show_page(conn, page(conn), house=house, caller=caller))
+    return Response(listed, media_type="application/json", headers={"Cache-Control": "private, no-cache"})
+
+
+@router.post(
+    "/jobs/{job_id}/resolve",
+    summary="Decide about a job that may have been bought",
+    response_model=JobView,
+    responses=describing.answers(400, 401, 403, 404, 409, 413, 415, 503) | describing.CLAIM_PENDING,
+    openapi_extra=describing.RESOLVE_BODY,
+)
+async def resolve_job(job_id: str, request: Request, caller: Admin, house: HouseDep) -> Response:
+    """Attach a generation, declare that nothing was bought, or give up. Each is an event with the key that did it.
+
+    A generation is first checked by the worker, which alone holds the upstream's key: it must be free, of the job's
+    model, and known upstream. 202 if that takes longer; the job's timeline then tells.
+    """
+    wish = checked(await wire.parse_optional(request, cap=house.max_body_bytes), schema=Resolution, strict=True)
+
+    def resolve(conn: Connection) -> tuple[Job, JobView]:
+        job = _resolve(conn, job_id, wish=wish, by=name_of(caller), house=house)
+        return job, showing.show(conn, job, house=house, caller=caller)
+
+    job, view = await house.db.write(resolve)
+    if wish.generation_id is not None:
+        job, view = await _checked_claim(job, house=house, caller=caller)
+    return showing.answer(view, job, status=202 if job.attachment is not None else 200)
+
+
+def _resolve(conn: Connection, job_id: str, *, wish: Resolution, by: str, house: House) -> Job:
+    now = house.db.now(conn)
+    match wish.action:
+        case "not_created":
+            return resolving.not_created(conn, job_id, by=by, now=now)
+        case "give_up":
+            return resolving.give_up(conn, job_id, by=by, now=now)
+        case "attach":
+            generation_id = wish.generation_id or ""
+            return resolving.claim_generation(conn, job_id, generation_id=generation_id, by=by, now=now)
+
+
+async def _checked_claim(asked: Job, *, house: House, caller: Caller) -> tuple[Job, JobView]:
+    """Wait for the worker's word on a claim; raise Conflict if it is wrong."""
+
+    def look(conn: Connection) -> tuple[Job, JobView, str | None]:
+        job = jobs.get(conn, asked.id, owner=EVERYBODY)
+        later = events.of_job(conn, job.id, after=asked.event_count)
+        refused = [str(event.data.get("reason")) for event in later if event.type == "job.attach_refused"]
+        return job, showing.show(conn, job, house=house, caller=caller), refused[0] if refused else None
+
+    clock = asyncio.get_running_loop()
+    deadline = clock.time() + CHECKED_WITHIN_SECONDS
+    with house.db.signals.listen(job_topic(asked.id)) as changed:
+        while True:
+            changed.clear()
+            job, view, refused = await house.db.read(look)
+            if refused is not None:
+                raise Conflict(refused, code="attach_refused")
+            if job.attachment is None or clock.time() >= deadline or house.closing.is_set():
+                return job, view
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                    await changed.wait()
+
+
+@router.get(
+    "/upstream",
+    summary="How submissions to the upstream stand",
+    response_model=UpstreamView,
+    responses=describing.answers(400, 401, 403, 503),
+)
+async def read_upstream(caller: Admin, house: HouseDep) -> UpstreamView:
+    """Holds, pace, places taken, and what waits for a person."""
+    return await house.db.read(_upstream)
+
+
+@router.post(
+    "/upstream/resume",
+    summary="End all holds",
+    response_model=UpstreamView,
+    responses=describing.answers(400, 401, 403, 503),
+)
+async def resume_upstream(caller: Admin, house: HouseDep) -> UpstreamView:
+    """Submit again at once, as if the upstream had said that all is well. A new refusal holds anew."""
+
+    def resume(conn: Connection) -> UpstreamView:
+        gate.read(conn, lock=True)
+        gate.open_again(conn)
+        gate.release_model(conn)
+        return _upstream(conn)
+
+    return await house.db.write(resume)
+
+
+def _upstream(conn: Connection) -> UpstreamView:
+    held, counts = gate.read(conn), log_reader.counts(conn)
+    _, by_model = gate.reasons(conn)
+    facts: dict[str, Any] = {
+        "hold": held.hold_reason,
+        "hold_since": held.held_since,
+        "next_try_at": held.held_until,
+        "model_holds": by_model,
+        "pace_per_minute": held.pace_per_minute,
+        "in_flight": claims.places_taken(conn),
+    }
+    return UpstreamView(
+        **facts,
+        unconfirmed=counts.unconfirmed,
+        unresolved=counts.unresolved,
+        parked=counts.parked,
+        stray_purchases=counts.strays,
+        log_read_at=counts.read_at,
+    )
