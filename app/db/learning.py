@@ -15,7 +15,7 @@ from app.db.tables import strays
 from app.domain.errors import Refusal, Refused
 from app.domain.job import Job, Submission, SubmissionState
 from app.domain.money import credits_to_micros
-from app.domain.states import JobState
+from app.domain.states import TERMINAL, JobState
 from app.domain.usage_log import LoggedRequest, own_attempt
 
 log = structlog.get_logger()
@@ -54,7 +54,20 @@ def _learn_bought(conn: Connection, job: Job | None, row: LoggedRequest, *, n: i
         return "known" if settle(conn, job.id, now=now, lease_token=None, told_by=BY_LOG) is None else "adopted"
     if job.state is JobState.QUEUED and n >= job.attempts:
         return _adopt_queued(conn, job, row, n=n, now=now)
+    if latest and job.state in TERMINAL and job.generation_id is None and job.billed:
+        return _correct_charge(conn, job, row, now=now)
     return _book_stray(conn, job, row, now=now)
+
+
+def _correct_charge(conn: Connection, job: Job, row: LoggedRequest, *, now: datetime) -> Lesson:
+    """It was closed as perhaps billed, before anybody knew: now the log says what it cost."""
+    _accept(conn, submissions.latest(conn, job), row, now=now)
+    known = (
+        {} if row.credits is None else {"charged_micros": credits_to_micros(row.credits), "charge_basis": "reported"}
+    )
+    data = {"generation_id": row.inference_id}
+    jobs.note(conn, job, type="job.charge_corrected", now=now, data=data, generation_id=row.inference_id, **known)
+    return "adopted"
 
 
 def _accept(conn: Connection, submission: Submission, row: LoggedRequest, *, now: datetime) -> None:

@@ -1,0 +1,38 @@
+"""The number of the last submission outlives its rows, on both databases."""
+
+from app.db import restoring
+from app.db.engine import Connection
+from tests.db.conftest import T0, MakeJob, admit, later
+
+
+def test_last_submission__counts_on(conn: Connection, make_job: MakeJob) -> None:
+    before = restoring.last_submission(conn)
+    make_job()
+    [(_, submission)] = admit(conn)
+    assert restoring.last_submission(conn) == submission.id > before
+
+
+def test_raise_submissions__the_next_one_is_above(conn: Connection, make_job: MakeJob) -> None:
+    above = restoring.last_submission(conn) + 1000
+    restoring.raise_submissions(conn, above=above)
+    assert restoring.last_submission(conn) == above
+    restoring.raise_submissions(conn, above=3)
+    make_job()
+    [(_, submission)] = admit(conn)
+    assert submission.id > above
+
+
+def test_newest_moment__is_that_of_the_last_job(conn: Connection, make_job: MakeJob) -> None:
+    assert restoring.newest_moment(conn) is None
+    make_job(created_at=T0)
+    make_job(created_at=later(9))
+    assert restoring.newest_moment(conn) == later(9)
+
+
+def test_park__keeps_what_waits_and_lets_the_rest_be(conn: Connection, make_job: MakeJob) -> None:
+    make_job()
+    assert restoring.park(conn, since=T0, until=later(60)) == 1
+    fresh = make_job()
+    assert [job.id for job, _ in admit(conn)] == [fresh.id]
+    assert restoring.unpark(conn) == 1
+    assert len(admit(conn, token="t2")) == 1
