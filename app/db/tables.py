@@ -240,6 +240,28 @@ events = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
 )
 
+creations = sa.Table(
+    "creations",
+    metadata,
+    sa.Column("made_id", sa.Text, primary_key=True),
+    sa.Column("project_id", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("counts", sa.Integer, nullable=False),
+    sa.Column("answer", sa.Text),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False),
+    sa.CheckConstraint("counts > 0", name="counts"),
+    sa.CheckConstraint("idempotency_key IS NOT NULL OR answer IS NULL", name="answer_of_a_key"),
+    _index(
+        "uq_creations_key", "project_id", "subject", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
+    ),
+    _index("ix_creations_keyless", "key_id", "fingerprint", "created_at", where="idempotency_key IS NULL"),
+    sa.Index("ix_creations_expires_at", "expires_at"),
+)
+
 gate = sa.Table(
     "gate",
     metadata,
