@@ -72,7 +72,7 @@ def remember(conn: Connection, asked: Asked, *, made_id: str, answer: str | None
     if asked.idempotency_key is None:
         conn.execute(_INSERT, row)
         return None
-    if conn.execute(_INSERT_KEYED[conn.dialect.name], row).rowcount == 1:
+    if conn.execute(_INSERT_KEYED[conn.dialect.name], row).one_or_none() is not None:
         return None
     return Creation(*conn.execute(_FIND, _owner(asked) | {"now": now}).one())
 
@@ -150,12 +150,13 @@ _FIND = sa.select(T.made_id, T.fingerprint, T.answer).where(
 def _insert_keyed(insert: Any) -> Any:
     """A key whose time is over is free again, whether or not its row has been swept."""
     given = insert(creations)
-    return given.on_conflict_do_update(
+    kept = given.on_conflict_do_update(
         index_elements=[T.project_id, T.subject, T.idempotency_key],
         index_where=T.idempotency_key.is_not(None),
         set_={name: given.excluded[name] for name in T.keys()},  # noqa: SIM118  # a collection of columns, no dict
         where=T.expires_at <= given.excluded.created_at,
     )
+    return kept.returning(T.made_id)
 
 
 _INSERT_KEYED = {"postgresql": _insert_keyed(postgresql.insert), "sqlite": _insert_keyed(sqlite.insert)}
