@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.db import gate, jobs, submissions
+from app.db.columns import one_of
 from app.db.jobs import as_job
 from app.db.tables import jobs as jobs_table
-from app.db.tables import one_of, projects
+from app.db.tables import projects
 from app.db.tables import submissions as submissions_table
 from app.domain.job import Job, Submission
 from app.domain.states import OCCUPYING, JobState

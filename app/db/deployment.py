@@ -8,7 +8,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db.tables import deployment, insert_if_absent, price_list, workers
+from app.db.columns import insert_if_absent
+from app.db.tables import deployment, price_list, workers
 
 Mode = Literal["real", "sandbox"]
 

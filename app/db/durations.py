@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db.tables import durations, insert_if_absent
+from app.db.columns import insert_if_absent
+from app.db.tables import durations
 from app.domain.pacing import Durations
 
 

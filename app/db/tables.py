@@ -1,70 +1,12 @@
 """Every table, constraint and index."""
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any
-
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.engine import Connection, Dialect
 
+from app.db.columns import BigId, Json, UtcDateTime, index, metadata, words
 from app.domain.job import SubmissionState
 from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, JobState
 
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
-
-
-class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """An aware moment in UTC on both databases. SQLite stores it as text, which sorts as time does."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("naive datetime: every moment in the database is aware")
-        return value.astimezone(UTC).replace(tzinfo=None) if dialect.name == "sqlite" else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-
-def insert_if_absent(conn: Connection, table: sa.Table, **values: Any) -> bool:
-    """Insert the row unless one with its key is there; tell whether it was inserted."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-    return conn.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount == 1
-
-
-def one_of(column: sa.Column[str], words: Iterable[str]) -> sa.ColumnElement[bool]:
-    """`column IN (...)` with the words spelled out: a partial index does not match bound parameters."""
-    return column.in_(sa.bindparam(None, sorted(map(str, words)), expanding=True, literal_execute=True))
-
-
-def _words(column: str, words: Any) -> str:
-    return f"{column} IN ({', '.join(repr(str(word)) for word in sorted(words))})"
-
-
-def _index(name: str, *columns: Any, where: str | None = None, unique: bool = False) -> sa.Index:
-    condition = sa.text(where) if where else None
-    return sa.Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
-
+__all__ = ["Json", "UtcDateTime", "metadata"]
 
 deployment = sa.Table(
     "deployment",
@@ -164,9 +106,9 @@ jobs = sa.Table(
     sa.Column("error_message", sa.Text),
     sa.Column("billed", sa.Boolean),
     sa.Column("video", Json),
-    sa.CheckConstraint(_words("state", JobState), name="state"),
+    sa.CheckConstraint(words("state", JobState), name="state"),
     sa.CheckConstraint(
-        f"({_words('state', ENDED_FOR_CALLERS)}) = (finished_at IS NOT NULL)", name="finished_at_with_final_state"
+        f"({words('state', ENDED_FOR_CALLERS)}) = (finished_at IS NOT NULL)", name="finished_at_with_final_state"
     ),
     sa.CheckConstraint(
         "state NOT IN ('generating', 'saving', 'succeeded') OR (generation_id IS NOT NULL AND started_at IS NOT NULL)",
@@ -181,18 +123,18 @@ jobs = sa.Table(
         "estimated_micros >= 0 AND charged_micros >= 0 AND (charged_micros IS NULL) = (charge_basis IS NULL)",
         name="money",
     ),
-    _index("ix_jobs_page", "project_id", "id", where="deleted_at IS NULL"),
-    _index("ix_jobs_queue", "project_id", "priority", "id", where="state = 'queued'"),
-    _index("ix_jobs_occupying", "project_id", where=_words("state", OCCUPYING)),
-    _index("ix_jobs_doubtful", "id", where="generation_id IS NULL AND state IN ('abandoned', 'unconfirmed')"),
-    _index("ix_jobs_poll", "due_at", where="state IN ('abandoned', 'generating')"),
-    _index("ix_jobs_save", "due_at", where="state = 'saving'"),
-    _index("ix_jobs_lease", "lease_expires_at", where="lease_token IS NOT NULL"),
-    _index("ix_jobs_start_by", "start_by", where="state = 'queued' AND start_by IS NOT NULL"),
-    _index("ix_jobs_finished", "finished_at", where="finished_at IS NOT NULL AND deleted_at IS NULL"),
-    _index("ix_jobs_unburied", "id", where="deleted_at IS NOT NULL AND video IS NOT NULL"),
-    _index("uq_jobs_generation", "generation_id", where="generation_id IS NOT NULL", unique=True),
-    _index("ix_jobs_retried_from", "retried_from", where="retried_from IS NOT NULL"),
+    index("ix_jobs_page", "project_id", "id", where="deleted_at IS NULL"),
+    index("ix_jobs_queue", "project_id", "priority", "id", where="state = 'queued'"),
+    index("ix_jobs_occupying", "project_id", where=words("state", OCCUPYING)),
+    index("ix_jobs_doubtful", "id", where="generation_id IS NULL AND state IN ('abandoned', 'unconfirmed')"),
+    index("ix_jobs_poll", "due_at", where="state IN ('abandoned', 'generating')"),
+    index("ix_jobs_save", "due_at", where="state = 'saving'"),
+    index("ix_jobs_lease", "lease_expires_at", where="lease_token IS NOT NULL"),
+    index("ix_jobs_start_by", "start_by", where="state = 'queued' AND start_by IS NOT NULL"),
+    index("ix_jobs_finished", "finished_at", where="finished_at IS NOT NULL AND deleted_at IS NULL"),
+    index("ix_jobs_unburied", "id", where="deleted_at IS NOT NULL AND video IS NOT NULL"),
+    index("uq_jobs_generation", "generation_id", where="generation_id IS NOT NULL", unique=True),
+    index("ix_jobs_retried_from", "retried_from", where="retried_from IS NOT NULL"),
 )
 
 job_files = sa.Table(
@@ -222,7 +164,7 @@ submissions = sa.Table(
     sa.Column("retry_after_seconds", sa.Float),
     sa.Column("message", sa.Text),
     sa.UniqueConstraint("job_id", "n"),
-    sa.CheckConstraint(_words("state", SubmissionState), name="state"),
+    sa.CheckConstraint(words("state", SubmissionState), name="state"),
     sa.CheckConstraint("(state = 'accepted') = (generation_id IS NOT NULL)", name="generation_of_accepted"),
     sqlite_autoincrement=True,
 )
@@ -255,10 +197,10 @@ creations = sa.Table(
     sa.Column("expires_at", UtcDateTime, nullable=False),
     sa.CheckConstraint("counts > 0", name="counts"),
     sa.CheckConstraint("idempotency_key IS NOT NULL OR answer IS NULL", name="answer_of_a_key"),
-    _index(
+    index(
         "uq_creations_key", "project_id", "subject", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
     ),
-    _index("ix_creations_keyless", "key_id", "fingerprint", "created_at", where="idempotency_key IS NULL"),
+    index("ix_creations_keyless", "key_id", "fingerprint", "created_at", where="idempotency_key IS NULL"),
     sa.Index("ix_creations_expires_at", "expires_at"),
 )
 

@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from app.db import signals
+from app.db.columns import insert_if_absent
 from app.db.engine import Connection, Database
-from app.db.tables import insert_if_absent, workers
+from app.db.tables import workers
 from app.domain.errors import Unavailable
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
