@@ -94,4 +94,4 @@ def again(known: Creation, asked: Asked) -> Response:
             "Use a new key for a new request."
         )
     location = {"Location": f"/v1/jobs/{known.made_id}"}
-    return showing.new_again(known.answer.encode(), headers=location | REPLAYED)
+    return showing.first_view(known.answer, headers=location | REPLAYED)

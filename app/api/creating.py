@@ -218,14 +218,15 @@ async def _answer(made: Made | Creation, *, asked: Asked, house: House, caller: 
     """Answer with a committed job, whatever happens: an error would make the client post, and pay, again."""
     if isinstance(made, Creation):
         return asking.again(made, asked)
-    job, view, body = made.job, made.view, made.answer.encode() if made.answer else None
+    job, view = made.job, made.view
     headers = {"Location": f"/v1/jobs/{job.id}"} | waiting.applied(seconds)
     headers |= asking.REPLAYED if made.is_replay else {}
     try:
         if seconds:
             job, view = await waiting.until(waiting.ended, job_id=job.id, house=house, caller=caller, seconds=seconds)
-            body = None
-        return showing.answer(view, job, status=made.status, headers=headers, body=body)
+        elif made.answer is not None:
+            return showing.first_view(made.answer, headers=headers)
+        return showing.answer(view, job, status=made.status, headers=headers)
     except Exception:
         log.exception("job_answer_failed", job_id=job.id)
         return JSONResponse(showing.at_least(job, house=house, caller=caller), status_code=made.status, headers=headers)

@@ -35,17 +35,16 @@ def show(conn: Connection, job: Job, *, house: House, caller: Caller) -> JobView
     return show_all(conn, [job], house=house, caller=caller)[0]
 
 
-def answer(
-    view: JobView, job: Job, *, status: int = 200, headers: dict[str, str] | None = None, body: bytes | None = None
-) -> Response:
-    """Return the job as a response that tells a poller all it needs; `body` is the view where it was written before."""
-    body = body or view.model_dump_json().encode()
+def answer(view: JobView, job: Job, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return the job as a response that tells a poller all it needs."""
+    body = view.model_dump_json().encode()
     told = {"ETag": etag(job.event_count, body), "Cache-Control": "private, no-cache"} | retry_after(view)
     return Response(body, status_code=status, media_type="application/json", headers=told | (headers or {}))
 
 
-def new_again(body: bytes, *, headers: dict[str, str]) -> Response:
-    """Return once more the first view of a job, as `answer` did when it was new."""
+def first_view(stored: str, *, headers: dict[str, str]) -> Response:
+    """Return a job as it was when it was new: what `answer` would have returned then."""
+    body = stored.encode()
     told = {"ETag": etag(1, body), "Cache-Control": "private, no-cache", "Retry-After": str(ASK_AGAIN_SECONDS)}
     return Response(body, status_code=201, media_type="application/json", headers=told | headers)
 

@@ -12,6 +12,8 @@ from app.api.callers import Caller
 from app.api.multipart import Form
 from app.db import jobs
 from app.db.engine import Database
+from app.db.jobs import Owner
+from app.domain.errors import Unavailable
 from app.domain.states import JobState
 from app.workers.sweep import Sweeper
 from tests.api.conftest import ClientFor, MakeHouse, asleep, count, data_uri, one_database, require_error, stored
@@ -249,19 +251,23 @@ async def test_create__different_requests_at_once_with_one_key(
     assert (count(database, "jobs"), count(database, "files"), len(stored(storage))) == (1, 1, 1)
 
 
+class Eventful(Database):
+    """A database whose answers are lost, and before anybody looks again the new job has been canceled."""
+
+    async def write(self, work: Any) -> Any:
+        made = await super().write(work)
+        owner = Owner(project_id=made.job.project_id)
+        await super().write(lambda conn: jobs.cancel(conn, made.job.id, owner=owner, now=self.now(conn)))
+        raise Unavailable("the connection broke while the commit was answered")
+
+
 async def test_create__a_commit_whose_answer_was_lost_answers_what_replays_will(
-    shaken: httpx2.AsyncClient,  # noqa: F811
-    unreliable: Unreliable,  # noqa: F811
-    client: httpx2.AsyncClient,
-    database: Database,
+    client_for: ClientFor, caller: tuple[Caller, str], client: httpx2.AsyncClient, make_house: MakeHouse
 ) -> None:
-    unreliable.loses_its_answers = True
-    urgent = BODY | {"priority": "high"}
-    first = await shaken.post("/v1/jobs", json=BODY, headers=KEY)
-    assert first.status_code == 201
-    await client.post("/v1/jobs", json=urgent)
+    eventful = client_for(caller[1], app=routes.build(make_house(Eventful)))
+    first = await eventful.post("/v1/jobs", json=BODY, headers=KEY)
+    assert first.json()["state"] == "queued"
     require_replay(await client.post("/v1/jobs", json=BODY, headers=KEY), first)
-    assert count(database, "jobs") == 2
 
 
 async def test_retry__a_commit_whose_answer_was_lost_is_found(

@@ -224,6 +224,31 @@ async def test_same_request__waits_for_the_one_that_another_replica_has_not_comm
     assert count(database, "jobs") == 1
 
 
+@on_postgres
+async def test_retry_of_the_sdk__does_not_find_a_job_whose_deletion_is_being_committed(
+    client_for: ClientFor,
+    client: httpx2.AsyncClient,
+    caller: tuple[Caller, str],
+    database: Database,
+    make_house: MakeHouse,
+) -> None:
+    first = await client.post("/v1/jobs", json=BODY)
+    await client.post(f"{first.headers['location']}/cancel")
+    house = make_house(Held)
+    assert isinstance(house.db, Held)
+    house.db.is_told = True
+    door = client_for(caller[1], app=routes.build(house))
+    async with asyncio.timeout(20):
+        deleted = asyncio.ensure_future(door.delete(first.headers["location"]))
+        assert await asyncio.to_thread(house.db.entered.wait, 20)
+        retry = asyncio.ensure_future(client.post("/v1/jobs", json=BODY, headers=tried(1)))
+        while not await waits_for(database, "transactionid"):
+            assert not retry.done(), retry.result().text
+        house.db.leave.set()
+        assert (await deleted).status_code == 204
+        assert not is_replay(await retry)
+
+
 async def waits_for(database: Database, lock: str) -> bool:
     query = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = :kind")
     waiting = await database.read(lambda conn: conn.execute(query, {"kind": lock}).scalar_one())
