@@ -68,7 +68,8 @@ async def resolve_job(job_id: str, request: Request, caller: Admin, house: House
     A generation is first checked by the worker, which alone holds the upstream's key: it must be free, of the job's
     model, and known upstream. 202 if that takes longer; the job's timeline then tells.
     """
-    wish = checked(await wire.parse_optional(request, cap=house.max_body_bytes), schema=Resolution, strict=True)
+    body = await wire.parse_optional(request, cap=house.max_body_bytes)
+    wish = checked(body.content, schema=Resolution, strict=True)
 
     def resolve(conn: Connection) -> tuple[Job, JobView]:
         job = _resolve(conn, job_id, wish=wish, by=name_of(caller), house=house)

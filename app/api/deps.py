@@ -95,7 +95,8 @@ def refuse_foreign_parameters(request: Request) -> None:
         raise NotFound("There is nothing at this address.")
     route = request.scope["route"]
     declared = set(_query_names(route.dependant))
-    families = {parameter["name"] for parameter in (route.openapi_extra or {}).get("parameters", ())}
+    extra = (route.openapi_extra or {}).get("parameters", ())
+    families = {parameter["name"] for parameter in extra if parameter["in"] == "query"}
     for name, value in request.query_params.multi_items():
         if name not in declared and not (name.endswith("]") and name.partition("[")[0] in families):
             known = ", ".join(sorted(declared | families)) or "none"

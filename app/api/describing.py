@@ -13,9 +13,11 @@ _REFUSALS = {
     403: "The key lacks a scope, or the project is archived.",
     404: "There is no such thing here; also the answer for another project's.",
     409: "The job's state does not allow it.",
+    410: "What was made with this `Idempotency-Key` was deleted.",
     413: "The body is too large.",
     415: "The body has a type that is not taken here.",
     416: "The range lies outside of the object.",
+    422: "This `Idempotency-Key` was used with another body or address in the last 24 hours.",
     503: "The database or the storage is away; try again after `Retry-After` seconds.",
 }
 
@@ -25,6 +27,17 @@ def answers(*statuses: int) -> Described:
     return {status: {"model": ErrorBody, "description": _REFUSALS[status]} for status in statuses}
 
 
+AGAIN: Described = {
+    201: {
+        "headers": {
+            "Location": {"schema": {"type": "string"}, "description": "The job's address."},
+            "Idempotent-Replayed": {
+                "schema": {"type": "string", "enum": ["true"]},
+                "description": "The job was made by an earlier try of this request.",
+            },
+        }
+    }
+}
 LIVE_RETRY: Described = {200: {"model": JobView, "description": "The retry that is under way, or succeeded."}}
 CANCEL_NOTED: Described = {202: {"model": JobView, "description": "It is being submitted; the wish is noted."}}
 CLAIM_PENDING: Described = {202: {"model": JobView, "description": "The generation could not be checked yet."}}
@@ -109,6 +122,18 @@ METADATA_FILTER: dict[str, Any] = {
 IF_NONE_MATCH: dict[str, Any] = {
     "parameters": [
         {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}, "description": "The `ETag` you have."},
+    ]
+}
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "Your own name for this request, quoted or bare: the same request with the same key within "
+            "24 hours makes nothing new and gets the first answer again, byte for byte.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]([ -~]*[!-~])?$"},
+            "example": "order-A-17",
+        },
     ]
 }
 SIGNED_OR_KEY: dict[str, Any] = {"security": [{"key": []}, {}]}

@@ -5,7 +5,7 @@ import math
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.api import describing, estimating, orders, uploads
+from app.api import describing, estimating, orders, uploads, wire
 from app.api.callers import Caller
 from app.api.deps import Creator, House, HouseDep
 from app.api.orders import Order
@@ -34,7 +34,8 @@ async def estimate_job(request: Request, caller: Creator, house: HouseDep) -> Re
     What is wrong in the request is refused as it would be there. `valid` is false where only `max_cost_usd` stands in
     the way: the estimate is above it, or the price is not known.
     """
-    order = await orders.read_order(request, catalogue=house.catalogue, cap=house.max_body_bytes)
+    body = await wire.parse(request, cap=house.max_body_bytes)
+    order = orders.order_of(body.content, catalogue=house.catalogue)
     quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
     intake = Intake(house, order.attached)
     await intake.take(order)

@@ -32,7 +32,7 @@ class FrontDoor:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope))
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, arrived=time.monotonic())
         answered = _Answer(send, request_id)
         started_at = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):

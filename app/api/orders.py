@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import Request
-
 from app.api import wire
 from app.api.multipart import Form
 from app.api.schemas import JobRequest, checked
@@ -34,9 +32,8 @@ class Order:
     attached: Mapping[str, bytes] = field(default_factory=dict)
 
 
-async def read_order(request: Request, *, catalogue: Catalogue, cap: int) -> Order:
-    """Read and check the body of a request for a job; raise InvalidRequest for the first fault."""
-    body = await wire.parse(request, cap=cap)
+def order_of(body: dict[str, Any] | Form, *, catalogue: Catalogue) -> Order:
+    """Check the body of a request for a job; raise InvalidRequest for the first fault."""
     if isinstance(body, Form):
         given, attached = _from_form(body, catalogue=catalogue)
     else:

@@ -10,20 +10,29 @@ from app.catalogue.catalogue import Catalogue, Model
 from app.db import endings, files, jobs
 from app.db.engine import Connection
 from app.domain.errors import Conflict, UnknownModel
-from app.domain.ids import new_id
 from app.domain.job import Job
 
 
-def retry(
-    conn: Connection, *, job_id: str, accept_new_charge: bool, rules: Mapping[str, Any], house: House, caller: Caller
-) -> tuple[Job, bool]:
-    """Return the retry of the caller's job and whether it is new; raise Conflict with what to do.
+def live_retry(conn: Connection, *, job_id: str, caller: Caller) -> Job | None:
+    """Return the retry of the caller's job that is under way or succeeded, if there is one.
 
     The original's row is locked, so that two retries at the same moment make one job.
     """
     jobs.get(conn, job_id, owner=caller.owner, lock=True)
-    if live := endings.live_retry(conn, job_id):
-        return live, False
+    return endings.live_retry(conn, job_id)
+
+
+def retry(
+    conn: Connection,
+    *,
+    job_id: str,
+    new_id: str,
+    accept_new_charge: bool,
+    rules: Mapping[str, Any],
+    house: House,
+    caller: Caller,
+) -> Job:
+    """Make the new job and return it; raise Conflict with what to do."""
     require_open(conn, caller)
     original = endings.retryable(conn, job_id, owner=caller.owner, accept_new_charge=accept_new_charge)
     now = house.db.now(conn)
@@ -34,7 +43,7 @@ def retry(
     if uploads.keep(conn, named, caller=caller, until=now + house.file_retention):
         raise Conflict("The job's image is no longer kept. Make a new job with the image.", code="input_expired")
     again = Job(
-        id=new_id("job"),
+        id=new_id,
         project_id=original.project_id,
         key_id=caller.key.id,
         subject=original.subject,
@@ -52,7 +61,7 @@ def retry(
         created_at=now,
         retried_from=original.id,
     )
-    return jobs.insert(conn, again, file_ids=named), True
+    return jobs.insert(conn, again, file_ids=named)
 
 
 def _same_model(original: Job, *, catalogue: Catalogue) -> Model:

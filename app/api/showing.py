@@ -47,13 +47,20 @@ def show_page(conn: Connection, page: jobs.Page, *, house: House, caller: Caller
 def answer(view: JobView, job: Job, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return the job as a response that tells a poller all it needs."""
     body = view.model_dump_json().encode()
-    told = {"ETag": etag(job, body), "Cache-Control": "private, no-cache"} | retry_after(view) | (headers or {})
-    return Response(body, status_code=status, media_type="application/json", headers=told)
+    told = {"ETag": etag(job.event_count, body), "Cache-Control": "private, no-cache"} | retry_after(view)
+    return Response(body, status_code=status, media_type="application/json", headers=told | (headers or {}))
 
 
-def etag(job: Job, body: bytes) -> str:
+def first_view(stored: str, *, headers: dict[str, str]) -> Response:
+    """Return a job as it was when it was new: what `answer` would have returned then."""
+    body = stored.encode()
+    told = {"ETag": etag(1, body), "Cache-Control": "private, no-cache", "Retry-After": str(ASK_AGAIN_SECONDS)}
+    return Response(body, status_code=201, media_type="application/json", headers=told | headers)
+
+
+def etag(event_count: int, body: bytes) -> str:
     """Return the view's tag. Its first part counts what happened to the job; the rest changes with every digit."""
-    return f'"{job.event_count}-{hashlib.sha256(body).hexdigest()[:24]}"'
+    return f'"{event_count}-{hashlib.sha256(body).hexdigest()[:24]}"'
 
 
 def retry_after(view: JobView) -> dict[str, str]:

@@ -169,8 +169,8 @@ def record(conn: Connection, intake: Intake, *, caller: Caller, now: datetime) -
 
 def require_known(conn: Connection, intake: Intake, *, caller: Caller) -> None:
     """Raise InvalidRequest for a file named by id that is not the caller's. Nothing is kept longer for it."""
-    owner, named = caller.owner, list(intake.file_params)
-    found = files.get_many(conn, named, project_id=owner.project_id, subject=owner.subject) if named else {}
+    key, named = caller.key, list(intake.file_params)
+    found = files.get_many(conn, named, project_id=key.project_id, subject=key.subject) if named else {}
     _refuse_missing([id_ for id_ in named if id_ not in found], intake=intake)
 
 

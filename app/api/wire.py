@@ -6,16 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fastapi import Request
 
-from app.api import multipart
+from app.api import fingerprints, multipart
 from app.api.multipart import Form
 from app.domain.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedMedia
 from app.domain.text import storable
 
 T = TypeVar("T")
+Object = dict[str, Any]
 DEEPEST = 32
 LONGEST_NAME = 200
 LARGEST_INTEGER = 2**63 - 1
@@ -59,27 +60,45 @@ class ContentType:
         return cls(header.partition(";")[0].strip().lower(), header)
 
 
-async def parse(request: Request, *, cap: int) -> dict[str, Any] | Form:
+@dataclass(frozen=True, slots=True)
+class Body(Generic[T]):
+    """A body as parsed, and the hash of what it says."""
+
+    content: T
+    fingerprint: str
+
+
+async def parse(request: Request, *, cap: int) -> Body[Object] | Body[Form]:
     """Return a JSON object or a form; raise UnsupportedMedia for anything else, before its body is read."""
     content_type = ContentType.of(request)
     match content_type.kind:
         case "application/json":
             body = await read_body(request, cap=cap)
-            return await _off_loop(body, lambda: parse_json(body))
+            return await _off_loop(body, lambda: _json(body))
         case "multipart/form-data":
             body = await read_body(request, cap=cap)
-            return await _off_loop(body, lambda: multipart.parse(body, content_type=content_type.header))
+            return await _off_loop(body, lambda: _form(body, content_type.header))
     raise UnsupportedMedia("Send the job as application/json (curl -H 'Content-Type: application/json') or as a form.")
 
 
-async def parse_optional(request: Request, *, cap: int) -> dict[str, Any]:
+async def parse_optional(request: Request, *, cap: int) -> Body[Object]:
     """Return a JSON object, empty if there is no body."""
     body = await read_body(request, cap=cap)
     if not body:
-        return {}
+        return _json(b"{}")
     if ContentType.of(request).kind != "application/json":
         raise UnsupportedMedia("Send the body as application/json, or none.")
-    return await _off_loop(body, lambda: parse_json(body))
+    return await _off_loop(body, lambda: _json(body))
+
+
+def _json(body: bytes) -> Body[Object]:
+    found = parse_json(body)
+    return Body(found, fingerprints.of_json(found))
+
+
+def _form(body: bytes, content_type: str) -> Body[Form]:
+    form = multipart.parse(body, content_type=content_type)
+    return Body(form, fingerprints.of_form(form))
 
 
 async def _off_loop(body: bytes, work: Callable[[], T]) -> T:

@@ -1,23 +1,24 @@
-"""Every table, constraint and index."""
+"""Every table, constraint and index; those that hold for all jobs come from `standing`."""
 
 import sqlalchemy as sa
 
 from app.db.columns import BigId, Json, UtcDateTime, index, metadata, words
+from app.db.standing import deployment, durations, gate, log_reader, model_holds, price_list, workers
 from app.domain.job import SubmissionState
 from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, JobState
 
-__all__ = ["Json", "UtcDateTime", "metadata"]
-
-deployment = sa.Table(
+__all__ = [
+    "Json",
+    "UtcDateTime",
     "deployment",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("deployment_id", sa.Text, nullable=False),
-    sa.Column("mode", sa.Text, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.CheckConstraint("id = 1", name="single_row"),
-    sa.CheckConstraint("mode IN ('real', 'sandbox')", name="mode"),
-)
+    "durations",
+    "gate",
+    "log_reader",
+    "metadata",
+    "model_holds",
+    "price_list",
+    "workers",
+]
 
 projects = sa.Table(
     "projects",
@@ -196,53 +197,26 @@ events = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
 )
 
-gate = sa.Table(
-    "gate",
+creations = sa.Table(
+    "creations",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("held_since", UtcDateTime),
-    sa.Column("held_until", UtcDateTime),
-    sa.Column("hold_reason", sa.Text),
-    sa.Column("hold_level", sa.Integer, nullable=False),
-    sa.Column("trial_out", sa.Boolean, nullable=False),
-    sa.Column("probe_first", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("needed_micros", sa.BigInteger),
-    sa.Column("doubts", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("pace_per_minute", sa.Float),
-    sa.Column("next_admission_at", UtcDateTime),
-    sa.CheckConstraint("id = 1", name="single_row"),
-    sa.CheckConstraint(
-        "(held_until IS NULL) = (hold_reason IS NULL) AND (held_until IS NULL) = (held_since IS NULL)",
-        name="hold_complete",
+    sa.Column("made_id", sa.Text, primary_key=True),
+    sa.Column("project_id", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("counts", sa.Integer, nullable=False),
+    sa.Column("answer", sa.Text),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False),
+    sa.CheckConstraint("counts > 0", name="counts"),
+    sa.CheckConstraint("idempotency_key IS NOT NULL OR answer IS NULL", name="answer_of_a_key"),
+    index(
+        "uq_creations_key", "project_id", "subject", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
     ),
-)
-
-model_holds = sa.Table(
-    "model_holds",
-    metadata,
-    sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("held_since", UtcDateTime, nullable=False),
-    sa.Column("held_until", UtcDateTime, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("level", sa.Integer, nullable=False),
-    sa.Column("trial_out", sa.Boolean, nullable=False),
-)
-
-log_reader = sa.Table(
-    "log_reader",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("reading_by", sa.Text),
-    sa.Column("reading_until", UtcDateTime),
-    sa.Column("next_read_at", UtcDateTime),
-    sa.Column("minute_began_at", UtcDateTime),
-    sa.Column("reads_in_minute", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("read_at", UtcDateTime),
-    sa.Column("audited_at", UtcDateTime),
-    sa.Column("restored_from", UtcDateTime),
-    sa.Column("parked_until", UtcDateTime),
-    sa.CheckConstraint("id = 1", name="single_row"),
-    sa.CheckConstraint("(restored_from IS NULL) = (parked_until IS NULL)", name="restore_complete"),
+    index("ix_creations_keyless", "key_id", "fingerprint", "created_at", where="idempotency_key IS NULL"),
+    sa.Index("ix_creations_expires_at", "expires_at"),
 )
 
 strays = sa.Table(
@@ -256,31 +230,4 @@ strays = sa.Table(
     sa.Column("bought_at", UtcDateTime, nullable=False),
     sa.Column("seen_at", UtcDateTime, nullable=False),
     sa.CheckConstraint("micros >= 0", name="money"),
-)
-
-durations = sa.Table(
-    "durations",
-    metadata,
-    sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("seen", sa.Integer, nullable=False),
-    sa.Column("mean_log", sa.Float, nullable=False),
-    sa.Column("m2_log", sa.Float, nullable=False),
-)
-
-price_list = sa.Table(
-    "price_list",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("etag", sa.Text),
-    sa.Column("fetched_at", UtcDateTime, nullable=False),
-    sa.Column("rules", Json, nullable=False),
-    sa.CheckConstraint("id = 1", name="single_row"),
-)
-
-workers = sa.Table(
-    "workers",
-    metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("started_at", UtcDateTime, nullable=False),
-    sa.Column("beat_at", UtcDateTime, nullable=False),
 )

@@ -15,6 +15,7 @@ What a caller may be told (`ReelayError`; each class carries its HTTP status, ty
     ├── PayloadTooLarge           413
     ├── UnsupportedMedia          415
     ├── RangeNotSatisfiable       416
+    ├── IdempotencyMismatch       422  the idempotency key stands for another request
     ├── RateLimited               429  carries `retry_after`
     ├── ServerError               500
     └── Unavailable               503  database or storage is away; carries `retry_after`
@@ -111,6 +112,10 @@ class UnsupportedMedia(ReelayError):
 
 class RangeNotSatisfiable(ReelayError):
     status, type, code = 416, "invalid_request_error", "range_not_satisfiable"
+
+
+class IdempotencyMismatch(ReelayError):
+    status, type, code = 422, "idempotency_error", "idempotency_key_reused"
 
 
 class RateLimited(ReelayError):

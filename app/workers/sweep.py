@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import structlog
 
-from app.db import claims, deployment, endings, files, jobs, settling
+from app.db import claims, creations, deployment, endings, files, jobs, settling
 from app.db.engine import Connection, Database
 from app.domain.errors import StorageFailed
 from app.domain.job import File
@@ -48,8 +48,9 @@ class Sweeper:
         await self._db.write(self._settle_late_answers)
         late = await self._db.write(self._fail_late_starts)
         stale = max(await self._expire_jobs(), await self._bury(), await self._expire_files())
+        forgotten = await self._db.write(self._forget_creations)
         await self._empty_log()
-        return max(freed, late, stale) >= BATCH
+        return max(freed, late, stale, forgotten) >= BATCH
 
     async def _empty_log(self) -> None:
         """Let nothing that was deleted linger in SQLite's write-ahead log."""
@@ -103,6 +104,10 @@ class Sweeper:
             return endings.scrub_expired(conn, finished_before=now - retention, now=now, limit=BATCH)
 
         return await self._db.write(scrub)
+
+    def _forget_creations(self, conn: Connection) -> int:
+        """Drop what is kept of requests only to know them again. Nearly every job has left such a row."""
+        return creations.forget_expired(conn, now=self._db.now(conn), limit=10 * BATCH)
 
     async def _bury(self) -> int:
         """Delete the videos of deleted jobs; a row names its bytes until they are gone."""

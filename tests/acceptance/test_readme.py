@@ -97,14 +97,17 @@ def test_readme__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> N
 
 
 def test_api_page__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> None:
-    model, created, quiet, priced, waited, downloaded, listed, timeline, canceled, retried, deleted, used = pasted(
-        "docs/api.md", server=server, folder=tmp_path
+    printed = pasted("docs/api.md", server=server, folder=tmp_path)
+    model, created, quiet, priced, twice, waited, downloaded, listed, timeline, canceled, retried, deleted, used = (
+        printed
     )
     [estimate] = read_all(priced)
     assert (estimate["valid"], estimate["cost"]["estimated_usd"]) == (False, 3.0)
     assert read_all(used)[0]["total"]["charged_usd"] >= 2.5
     assert read_all(model)[0]["input_schema"]["required"] == ["prompt", "image_url"]
     assert read_all(created)[0]["metadata"] == {"order": "A-17", "customer": "lake-house"}
+    first, again = read_all(twice)
+    assert first == again
     [job] = read_all(waited)
     assert job["status"] == "succeeded"
     assert [quiet, downloaded, deleted] == ["", "", ""]
@@ -114,7 +117,7 @@ def test_api_page__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) ->
     succeeded, of_order, newer = read_all(listed)
     assert job["id"] in [row["id"] for row in succeeded["data"]]
     assert [row["id"] for row in of_order["data"]] == [job["id"]]
-    assert newer["data"] == []
+    assert [row["id"] for row in newer["data"]] == [first["id"]]
     steps = ["job.created", "job.submitting", "job.started", "job.saving", "job.succeeded"]
     assert [event["type"] for event in read_all(timeline)[0]["data"]] == steps
     [unwanted] = read_all(canceled)

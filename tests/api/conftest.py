@@ -2,8 +2,8 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from app.catalogue import catalogue
 from app.db.engine import Database
 from app.domain.signing import Signer
 from app.media.store import Store
+from app.workers.sweep import Sweeper
 from tests.factories import make_caller
 
 ClientFor = Callable[..., httpx2.AsyncClient]
+MakeHouse = Callable[..., House]
 CATALOGUE = catalogue.load()
 
 
@@ -49,6 +51,28 @@ def storage(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def house(database: Database, storage: Path) -> House:
+    return house_of(database, storage)
+
+
+@pytest.fixture
+def make_house(migrated_url: str, storage: Path) -> Iterator[MakeHouse]:
+    """Make further houses over the same database and storage, as replicas are."""
+    with ExitStack() as opened:
+
+        def make(kind: type[Database] = Database) -> House:
+            another = kind(migrated_url)
+            opened.callback(another.close)
+            return house_of(another, storage)
+
+        yield make
+
+
+@pytest.fixture
+def house_sweeper(database: Database, house: House) -> Sweeper:
+    return Sweeper(database, house.store, worker="w1", retention=house.retention)
+
+
+def house_of(database: Database, storage: Path) -> House:
     return House(
         db=database,
         store=Store.open(str(storage)),

@@ -11,7 +11,8 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from app.main import DRAIN_SLACK_SECONDS, LONGEST_POST, SERVING
+from app.back_room import DRAIN_SLACK_SECONDS
+from app.main import SERVING
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +71,7 @@ def test_compose__env_file_undoes_nothing() -> None:
 @pytest.mark.parametrize("name", BUYERS)
 def test_compose__stop_outlasts_a_paid_request(name: str) -> None:
     submit_timeout = float(Settings.model_fields["submit_timeout_seconds"].default)
-    drain = LONGEST_POST * submit_timeout + DRAIN_SLACK_SECONDS + SERVING["timeout_graceful_shutdown"]
+    drain = submit_timeout + DRAIN_SLACK_SECONDS + SERVING["timeout_graceful_shutdown"]
     assert seconds(SERVICES[name]["stop_grace_period"]) > drain
 
 

@@ -121,7 +121,7 @@ def test_migration__reads_the_seconds_of_videos_that_are_there(database: Databas
     with database.transaction() as conn:
         project = access.create_project(conn, "film", now=T0)
         old = sa.Table("jobs", sa.MetaData(), autoload_with=conn)
-        row = {column.name: 0 for column in old.columns if not column.nullable}
+        row = {column.name: 0 for column in old.columns if not column.nullable and column.server_default is None}
         times = {"due_at": T0, "created_at": T0, "started_at": T0, "finished_at": T0}
         row |= {"id": "job_1", "project_id": project.id, "model": "veo2", "upstream_path": "/", "generation_id": "g"}
         row |= {"input": {}, "metadata": {}, "state": JobState.SUCCEEDED, "video": VIDEO, "settled": True}

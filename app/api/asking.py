@@ -1,0 +1,97 @@
+"""Requests that may come twice: what makes two of them one, and the answer that is given again."""
+
+import re
+import time
+from datetime import timedelta
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from app.api import fingerprints, showing
+from app.api.callers import Caller
+from app.api.deps import House
+from app.api.wire import Body
+from app.db import creations
+from app.db.creations import Asked, Creation
+from app.db.engine import Connection
+from app.domain.errors import Gone, IdempotencyMismatch, InvalidRequest
+
+LONGEST_KEY = 255
+REPLAYED = {"Idempotent-Replayed": "true"}
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+"""A string of RFC 8941."""
+_BARE = re.compile(r"[!#-~][ -~]*")
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the request's idempotency key, if it has one; raise InvalidRequest for one that cannot be used."""
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    value = given[0].strip(" \t")
+    if quoted := _QUOTED.fullmatch(value):
+        key = re.sub(r"\\(.)", r"\1", quoted[1])
+    else:
+        key = value if _BARE.fullmatch(value) else ""
+    if len(given) > 1 or not 1 <= len(key) <= LONGEST_KEY:
+        raise InvalidRequest(
+            f"Idempotency-Key must be one value of 1 to {LONGEST_KEY} printable ASCII characters, quoted or bare.",
+            code="invalid_idempotency_key",
+        )
+    return key
+
+
+def _retry_count(request: Request) -> int:
+    """Return which try this is, as SDKs made by Stainless count them; 0 if it is not said."""
+    value = request.headers.get("x-stainless-retry-count", "")
+    return int(value) if value.isascii() and value.isdecimal() and len(value) <= 9 else 0
+
+
+def read(request: Request, body: Body[Any], *, idempotency_key: str | None, caller: Caller) -> Asked:
+    """Return what the request asks for, as it is known again."""
+    return Asked(
+        project_id=caller.key.project_id,
+        subject=caller.key.subject or "",
+        key_id=caller.key.id,
+        fingerprint=fingerprints.of_request(request.method, request.url.path, body=body.fingerprint),
+        idempotency_key=idempotency_key,
+        retry_count=_retry_count(request),
+        arrived=request.state.arrived,
+    )
+
+
+def waited(asked: Asked) -> timedelta:
+    """Return how long ago the request arrived."""
+    return timedelta(seconds=time.monotonic() - asked.arrived)
+
+
+async def replay(asked: Asked, *, house: House) -> Response | None:
+    """Return the stored answer if the request's idempotency key stands for one; see `again` for what it raises."""
+    if asked.idempotency_key is None:
+        return None
+
+    def find(conn: Connection) -> Creation | None:
+        return creations.find(conn, asked, now=house.db.now(conn))
+
+    known = await house.db.read(find)
+    return None if known is None else again(known, asked)
+
+
+def again(known: Creation, asked: Asked) -> Response:
+    """Return the stored answer, byte for byte.
+
+    Raises Gone if what was made is deleted, and IdempotencyMismatch if the key was given with another request.
+    """
+    if known.answer is None:
+        raise Gone(
+            f"{known.made_id}, made with this Idempotency-Key, was deleted. Use a new key to make another.",
+            code="made_and_deleted",
+        )
+    if known.fingerprint != asked.fingerprint:
+        raise IdempotencyMismatch(
+            "This Idempotency-Key was used in the last 24 hours with another body or address. "
+            "Use a new key for a new request."
+        )
+    location = {"Location": f"/v1/jobs/{known.made_id}"}
+    return showing.first_view(known.answer, headers=location | REPLAYED)
