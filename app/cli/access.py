@@ -32,7 +32,7 @@ def create_project(
     as_json: AsJson = False,
 ) -> None:
     """Create a project."""
-    with _transaction() as (conn, now):
+    with transaction() as (conn, now):
         project = access.create_project(conn, _named(name), now=now, max_in_flight=max_in_flight)
     _show([_project(project)], as_json=as_json, single=True)
 
@@ -40,7 +40,7 @@ def create_project(
 @projects.command("list")
 def list_projects(*, as_json: AsJson = False) -> None:
     """List the projects."""
-    with _transaction() as (conn, _):
+    with transaction() as (conn, _):
         found = access.list_projects(conn)
     _show([_project(project) for project in found], as_json=as_json)
 
@@ -59,7 +59,7 @@ def create_key(
 ) -> None:
     """Create a key and print it, once: nobody can read it again."""
     granted = _scopes(scopes)
-    with _transaction() as (conn, now):
+    with transaction() as (conn, now):
         key, secret = access.create_key(
             conn,
             project_id=access.project_named(conn, project).id,
@@ -75,7 +75,7 @@ def create_key(
 @keys.command("list")
 def list_keys(*, project: str | None = None, as_json: AsJson = False) -> None:
     """List keys, without their secrets."""
-    with _transaction() as (conn, _):
+    with transaction() as (conn, _):
         project_id = None if project is None else access.project_named(conn, project).id
         found = access.list_keys(conn, project_id=project_id)
     _show([_key(key) for key in found], as_json=as_json)
@@ -84,13 +84,14 @@ def list_keys(*, project: str | None = None, as_json: AsJson = False) -> None:
 @keys.command("revoke")
 def revoke_key(key_id: str, *, as_json: AsJson = False) -> None:
     """Revoke a key for good; it stops working within five seconds."""
-    with _transaction() as (conn, now):
+    with transaction() as (conn, now):
         key = access.revoke_key(conn, key_id, now=now)
     _show([_key(key)], as_json=as_json, single=True)
 
 
 @contextmanager
-def _transaction() -> Iterator[tuple[Connection, datetime]]:
+def transaction() -> Iterator[tuple[Connection, datetime]]:
+    """A transaction on the configured database, and its time; raises SettingsError for one that cannot be used."""
     db = open_database(Settings.load())
     try:
         with db.transaction() as conn:

@@ -2,8 +2,7 @@
 
 import typer
 
-from app.cli import generate, models, usage
-from app.cli.jobs import jobs
+from app.cli import generate, jobs, models, resolving, usage
 
 COMMANDS = frozenset({"generate", "jobs", "models", "usage"})
 PANEL = "Make videos (with REELAY_URL and REELAY_KEY)"
@@ -12,6 +11,7 @@ PANEL = "Make videos (with REELAY_URL and REELAY_KEY)"
 def register(app: typer.Typer) -> None:
     """Hang the commands onto the root."""
     app.command("generate", rich_help_panel=PANEL)(generate.generate_command)
-    app.add_typer(jobs, name="jobs", rich_help_panel=PANEL)
+    jobs.jobs.command("resolve")(resolving.resolve_command)
+    app.add_typer(jobs.jobs, name="jobs", rich_help_panel=PANEL)
     app.command("models", rich_help_panel=PANEL)(models.models_command)
     app.command("usage", rich_help_panel=PANEL)(usage.usage_command)

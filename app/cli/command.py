@@ -1,6 +1,6 @@
 """The command's root: every subcommand hangs here."""
 
-from app.cli import access, client, demo, doctor, serving
+from app.cli import access, client, demo, doctor, restoring, serving
 from app.cli.root import new_root
 
 HOST = "Run the service (on its host)"
@@ -10,5 +10,6 @@ client.register(app)
 demo.register(app, panel=HOST)
 serving.register(app, panel=HOST)
 doctor.register(app, panel=HOST)
+restoring.register(app, panel=HOST)
 app.add_typer(access.projects, name="projects", rich_help_panel=HOST)
 app.add_typer(access.keys, name="keys", rich_help_panel=HOST)

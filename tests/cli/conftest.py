@@ -16,6 +16,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 SLOW = "A boat [[fault:slow=400]]"
 """A prompt of a job that does not end during a test."""
 FAILING = "A boat [[fault:fail]]"
+LOST = "A boat [[fault:reset-before]]"
+"""A prompt whose paid request is lost, with nothing bought."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Served:
     process: Process
     url: str
     key: str
+    admin_key: str
     upstream_url: str
 
     @property
@@ -49,7 +52,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         )
         try:
             process, url = house.serve()
-            yield Served(process, url, house.new_key(), upstream)
+            yield Served(process, url, house.new_key(), house.new_key(scopes="admin"), upstream)
         finally:
             house.close()
 

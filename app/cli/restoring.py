@@ -1,0 +1,49 @@
+"""reelay restore: tell a service that its database came from a backup, or that all is known again."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from app.cli.access import transaction
+from app.db import restoring
+from app.settings import Settings, SettingsError
+
+
+def register(app: typer.Typer, *, panel: str) -> None:
+    """Hang the command onto the root."""
+    app.command("restore", rich_help_panel=panel)(restore_command)
+
+
+def restore_command(
+    *,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="When the backup was made, such as 2026-11-25T09:30:00Z.")
+    ] = None,
+    release: Annotated[bool, typer.Option("--release", help="Let the parked jobs be bought now.")] = False,
+) -> None:
+    """Park the jobs of a restored database until the upstream's log has told what was bought since the backup.
+
+    Workers notice a restored database by themselves where the storage kept their marks; this does it by hand.
+    """
+    if (since is None) != release:
+        raise SettingsError("Say --since TIME, or --release.")
+    settings = Settings.load()
+    window = timedelta(seconds=settings.reconcile_window_seconds)
+    with transaction() as (conn, now):
+        if since is None:
+            typer.echo(f"Released {restoring.unpark(conn)} jobs.")
+            return
+        began = _moment(since)
+        if began > now:
+            raise SettingsError(f"--since {since!r} is in the future.")
+        parked = restoring.park(conn, since=began, until=now + window)
+    typer.echo(f"Parked {parked} jobs until {(now + window).isoformat(timespec='seconds')}, or until --release.")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f"--since {text!r}: write a time such as 2026-11-25T09:30:00Z.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
