@@ -19,7 +19,7 @@ from app.cli.targets import Target
 
 Images = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[IMAGE]...", help="Paths, links, data URIs, file ids: a video each.", show_default=False),
+    typer.Argument(metavar="IMAGE", help="Paths, links, data URIs, file ids: a video each.", show_default=False),
 ]
 Prompt = Annotated[str | None, typer.Option("--prompt", "-p", help="What should happen.")]
 ModelName = Annotated[
@@ -35,7 +35,7 @@ Notes = Annotated[
 ]
 Cap = Annotated[
     float | None,
-    typer.Option("--max-cost-usd", min=0.000001, help="Refuse each video whose estimate is above this.", metavar="X"),
+    typer.Option("--max-cost-usd", min=0.01, help="Refuse each video whose estimate is above this.", metavar="X"),
 ]
 Out = Annotated[
     str | None,

@@ -21,7 +21,7 @@ from app.domain.states import PublicStatus
 jobs = typer.Typer(help="Look at jobs, wait for them, fetch their videos.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A job's id.")]
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Jobs' ids.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Jobs' ids.")]
 LARGEST_PAGE = 100
 
 
@@ -46,7 +46,9 @@ def list_command(
         terminal.show_json(found)
         return
     rows = [_row(job) for job in found]
-    terminal.show_table(["ID", "STATUS", "DONE", "MODEL", "CREATED", "COST"], rows, right=frozenset({2, 5}))
+    terminal.show_table(
+        ["ID", "STATUS", "DONE", "MODEL", "CREATED", "COST"], rows, right=frozenset({2, 5}), spare=(3, 2)
+    )
 
 
 @jobs.command("show")
@@ -68,7 +70,7 @@ def show_command(job_id: Id, *, as_json: terminal.AsJson = False) -> None:
 def watch_command(
     job_ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Jobs' ids; by default all unfinished ones.", show_default=False),
+        typer.Argument(metavar="ID", help="Jobs' ids; by default all unfinished ones.", show_default=False),
     ] = None,
     *,
     as_json: terminal.AsJson = False,

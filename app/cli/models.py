@@ -17,7 +17,7 @@ def complete_model() -> list[str]:
 
 
 Name = Annotated[
-    str | None, typer.Argument(metavar="[ID]", help="One model.", autocompletion=complete_model, show_default=False)
+    str | None, typer.Argument(metavar="ID", help="One model.", autocompletion=complete_model, show_default=False)
 ]
 
 
@@ -31,7 +31,7 @@ def models_command(model: Name = None, *, as_json: terminal.AsJson = False) -> N
         _show_one(found)
     else:
         rows = [[row["id"], row["owned_by"], _price(row["pricing"]), _seconds(row["typical_seconds"])] for row in found]
-        terminal.show_table(["MODEL", "BY", "PRICE", "DONE IN"], rows)
+        terminal.show_table(["MODEL", "BY", "PRICE", "DONE IN"], rows, spare=(1, 3))
 
 
 def _show_one(model: dict[str, Any]) -> None:
@@ -67,11 +67,18 @@ def _price(pricing: dict[str, Any] | None) -> str:
                 return " + ".join(map(_unit, units))
             case VariantPrice(variants=variants):
                 prices = sorted((variant.price for variant in variants), key=lambda price: price.amount / price.per)
-                cheapest, dearest = _unit(prices[0]), _unit(prices[-1])
-                return cheapest if cheapest == dearest else f"from {cheapest} to {dearest}"
+                return _range(prices[0], prices[-1])
     except ValueError:
         return "price not known"
     return "price varies"
+
+
+def _range(cheapest: Price, dearest: Price) -> str:
+    if cheapest == dearest:
+        return _unit(cheapest)
+    if (cheapest.unit, cheapest.per) == (dearest.unit, dearest.per):
+        return f"{terminal.usd(float(cheapest.amount)).removesuffix(' USD')} to {_unit(dearest)}"
+    return f"{_unit(cheapest)} to {_unit(dearest)}"
 
 
 def _unit(price: Price) -> str:

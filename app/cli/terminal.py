@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -42,18 +43,39 @@ def show_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
-def show_table(columns: list[str], rows: list[list[str | Text]], *, right: frozenset[int] = frozenset()) -> None:
-    """Print rows: aligned under a heading on a terminal, separated by tabs and without a heading elsewhere."""
+def show_table(
+    columns: list[str],
+    rows: list[list[str | Text]],
+    *,
+    right: frozenset[int] = frozenset(),
+    spare: tuple[int, ...] = (),
+) -> None:
+    """Print rows: aligned under a heading on a terminal, separated by tabs and without a heading elsewhere.
+
+    Where a terminal is too narrow for all columns, the `spare` ones are left out, the first of them first.
+    """
     if not sys.stdout.isatty():
         for row in rows:
             sys.stdout.write("\t".join(safe(str(cell)) for cell in row) + "\n")
         return
+    console = Console(highlight=False)
+    kept = list(range(len(columns)))
+    for number in (None, *spare):
+        kept = [place for place in kept if place != number]
+        table = _table(columns, rows, kept=kept, right=right)
+        if Measurement.get(console, console.options.update(max_width=1000), table).maximum <= console.width:
+            break
+    console.print(table)
+
+
+def _table(columns: list[str], rows: list[list[str | Text]], *, kept: list[int], right: frozenset[int]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number in right else "left", overflow="fold", no_wrap=number == 0)
+    for place in kept:
+        table.add_column(columns[place], justify="right" if place in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*[cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row])
-    Console(highlight=False).print(table)
+        cells = [row[place] for place in kept]
+        table.add_row(*[cell if isinstance(cell, Text) else Text(safe(cell)) for cell in cells])
+    return table
 
 
 def safe(text: str) -> str:

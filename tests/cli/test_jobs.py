@@ -71,7 +71,7 @@ def test_cancel__too_late_for_one_of_two(reelay: Run, made: Made) -> None:
 
 
 def test_watch__without_ids_follows_all_that_is_unfinished(reelay: Run, made: Made) -> None:
-    id_ = made(state="generating")
+    id_ = made(prompt="A boat [[fault:slow=8]]", state="generating")
     done = reelay("jobs", "watch")
     assert done.returncode in (0, 3), done.stderr
     assert id_ in done.stdout.splitlines()

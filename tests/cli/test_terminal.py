@@ -10,13 +10,14 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.acceptance.processes import clean_environment
 from tests.cli.conftest import SLOW, Served, command
 
+Made = Callable[..., str]
 CTRL_C = b"\x03"
 TAKE_THE_TERMINAL = """
 import fcntl, os, sys, termios
@@ -26,11 +27,11 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 class Terminal:
-    """A program on a terminal of 120 columns, what it wrote so far, and a keyboard."""
+    """A program on a terminal, what it wrote so far, and a keyboard."""
 
-    def __init__(self, arguments: list[str], *, environment: dict[str, str], folder: Path) -> None:
+    def __init__(self, arguments: list[str], *, environment: dict[str, str], folder: Path, columns: int) -> None:
         self._screen, keyboard = pty.openpty()
-        fcntl.ioctl(keyboard, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        fcntl.ioctl(keyboard, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-c", TAKE_THE_TERMINAL, *arguments],
             cwd=folder,
@@ -84,9 +85,10 @@ class Terminal:
 
 
 @contextmanager
-def terminal(served: Served, folder: Path, *arguments: str) -> Iterator[Terminal]:
+def terminal(served: Served, folder: Path, *arguments: str, columns: int = 120) -> Iterator[Terminal]:
     environment = clean_environment({key: served.environment[key] for key in ("REELAY_URL", "REELAY_KEY")})
-    opened = Terminal(command(*arguments), environment=environment, folder=folder)
+    environment.pop("COLUMNS", None)  # the terminal itself says how wide it is
+    opened = Terminal(command(*arguments), environment=environment, folder=folder, columns=columns)
     try:
         yield opened
     finally:
@@ -146,7 +148,17 @@ def test_interrupt__a_watch_never_cancels(served: Served, folder: Path) -> None:
         client.post(f"/v1/jobs/{id_}/cancel")
 
 
-def test_list__has_a_heading_on_a_terminal(served: Served, folder: Path) -> None:
+def test_list__has_a_heading_on_a_terminal(served: Served, folder: Path, made: Made) -> None:
+    id_ = made()
     with terminal(served, folder, "jobs", "list") as shown:
         assert shown.end() == 0
         assert re.search(r"ID +STATUS +DONE +MODEL +CREATED +COST", shown.plain)
+        assert re.search(rf"{id_} +succeeded +100 % +veo2", shown.plain)
+
+
+def test_list__leaves_columns_out_where_there_is_no_room(served: Served, folder: Path, made: Made) -> None:
+    id_ = made()
+    with terminal(served, folder, "jobs", "list", columns=80) as shown:
+        assert shown.end() == 0
+        assert "MODEL" not in shown.plain
+        assert re.search(rf"{id_} +succeeded .* s ago +2\.50 USD", shown.plain)
