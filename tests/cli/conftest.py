@@ -16,6 +16,10 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 SLOW = "A boat [[fault:slow=400]]"
 """A prompt of a job that does not end during a test."""
 FAILING = "A boat [[fault:fail]]"
+HEAR_CTRL_C = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Tests that run in the background of a shell are deaf to it, and so would be whatever they start."""
 LOST = "A boat [[fault:reset-before]]"
 """A prompt whose paid request is lost, with nothing bought."""
 
@@ -64,7 +68,7 @@ def command(*arguments: str) -> list[str]:
 def started(served: Served, folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start a command without a terminal, to be met while it runs."""
     return subprocess.Popen(
-        command(*arguments),
+        [sys.executable, "-c", HEAR_CTRL_C, *command(*arguments)],
         cwd=folder,
         env=clean_environment(served.environment),
         stdin=subprocess.DEVNULL,

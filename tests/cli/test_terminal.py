@@ -20,8 +20,9 @@ from tests.cli.conftest import SLOW, Served, command
 Made = Callable[..., str]
 CTRL_C = b"\x03"
 TAKE_THE_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
 
