@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check image bench lock clean
+.PHONY: help demo serve test check image bench torture lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,9 @@ image: $(VENV)/.ready-dev ## Build the container image and run it as docker-comp
 
 bench: $(VENV)/.ready-dev ## Measure beside a bare FastAPI process, in some minutes (BENCH=claim: only that)
 	@$(CLEAN_ENV) $(BIN)/python -m bench $(BENCH) $(if $(BENCH_ROWS),--rows $(BENCH_ROWS)) $(BENCH_ARGS)
+
+torture: $(VENV)/.ready-dev ## Kill, stall and fail workers at every commit and every call, then count purchases (TORTURE_ARGS=--seed 7)
+	@$(CLEAN_ENV) $(BIN)/python -m torture $(TORTURE_ARGS)
 
 lock: $(BIN)/pip ## Write both locks anew, keeping versions where possible (UPGRADE=1: take the newest)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \

@@ -1,0 +1,49 @@
+"""`python -m torture`: run the parts, print the table, end with 1 if an invariant broke."""
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.postgres import open_postgres
+from torture import matrix
+from torture.table import Part, rendered
+
+PARTS = {"matrix": (matrix.run, 0.7)}
+"""Each part and its share of the time."""
+
+
+def main() -> int:
+    given = _arguments()
+    print(f"seed {given.seed} (make torture TORTURE_ARGS='--seed {given.seed}' plans the same again)", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="reelay-torture-"))
+    parts: list[Part] = []
+    with open_postgres() as server:
+        for name, (run, share) in PARTS.items():
+            if given.only in (None, name):
+                began = time.monotonic()
+                seconds = given.seconds if given.only else given.seconds * share
+                part = run(folder / name, seed=given.seed, seconds=seconds, server=server)
+                part.seconds = time.monotonic() - began
+                parts.append(part)
+    print(rendered(parts))
+    if any(part.broken for part in parts):
+        print(f"The logs and traces are in {folder}.")
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600, help="about how long all parts take together")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--only", choices=PARTS, help="run this part alone")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

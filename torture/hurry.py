@@ -1,0 +1,47 @@
+"""The service's own constants, made small, so that what takes minutes in life takes a second under torture.
+
+Only waits are shortened; no rule is changed.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from app import back_room
+from app.db import claims, log_reader
+from app.domain import retry
+from app.workers import loop, probe, reconcile, save, submit
+from app.workers.sweep import Sweeper
+
+SWEEP_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 0.5
+_backoff = retry.backoff
+
+
+def _hurried(attempt: int, **given: float) -> float:
+    return min(LONGEST_PAUSE_SECONDS, _backoff(attempt, **given) / 10)
+
+
+def install(*, sets_of_workers: int = 1) -> None:
+    """Shorten the waits in this process, and let it run so many sets of workers."""
+    log_reader.READS_PER_MINUTE = 100_000
+    log_reader.SLACK = timedelta(seconds=30)
+    log_reader.AUDIT_INTERVAL = timedelta(seconds=3)
+    claims.TRIAL_PAUSE = timedelta(seconds=4)
+    probe.PROBE_PAUSE = timedelta(seconds=2)
+    retry.HOLD_SECONDS = 0.5
+    retry.LONGEST_OUTAGE_PAUSE_SECONDS = 1.0
+    for module in (retry, probe, save, submit):
+        module.backoff = _hurried  # type: ignore[attr-defined]
+    loop.LONGEST_PAUSE_SECONDS = 1.0
+    reconcile.PACE_PAUSE_SECONDS = 0.2
+    reconcile.GAPS = 10
+    make = back_room.duties
+
+    def duties(*args: Any, **given: Any) -> list[Any]:
+        made = [duty for _ in range(sets_of_workers) for duty in make(*args, **given)]
+        for duty in made:
+            if isinstance(duty, Sweeper):
+                duty.interval_seconds = SWEEP_SECONDS
+        return made
+
+    back_room.duties = duties
