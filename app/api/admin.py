@@ -19,6 +19,7 @@ from app.db.jobs import Owner
 from app.db.signals import job_topic
 from app.domain.errors import Conflict
 from app.domain.job import Job
+from app.domain.pacing import Pace
 from app.domain.views import JobView
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
@@ -135,12 +136,13 @@ async def read_upstream(caller: Admin, house: HouseDep) -> UpstreamView:
     responses=describing.answers(400, 401, 403, 503),
 )
 async def resume_upstream(caller: Admin, house: HouseDep) -> UpstreamView:
-    """Submit again at once, as if the upstream had said that all is well. A new refusal holds anew."""
+    """Submit again at once and at full pace, as if the upstream had said that all is well. A refusal holds anew."""
 
     def resume(conn: Connection) -> UpstreamView:
         gate.read(conn, lock=True)
         gate.open_again(conn)
         gate.release_model(conn)
+        gate.set_pace(conn, Pace())
         return _upstream(conn)
 
     return await house.db.write(resume)

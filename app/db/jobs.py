@@ -95,11 +95,30 @@ def insert(conn: Connection, job: Job, *, file_ids: Iterable[str] = ()) -> Job:
 
 def get(conn: Connection, job_id: str, *, owner: Owner, lock: bool = False) -> Job:
     """Return the owner's job; raise NotFound for any other id. `lock` keeps the row until the transaction ends."""
-    query = sa.select(jobs).where(jobs.c.id == job_id, *owner.clauses())
-    row = conn.execute(query.with_for_update() if lock else query).one_or_none()
+    query = _GET[owner.project_id is None, owner.subject is None, lock]
+    given = {"its_id": job_id, "project": owner.project_id, "subject": owner.subject}
+    row = conn.execute(query, given).one_or_none()
     if row is None:
         raise not_found(job_id)
     return as_job(row)
+
+
+def _get(*, everybody: bool, any_subject: bool, lock: bool) -> sa.Select[Any]:
+    query = sa.select(jobs).where(jobs.c.id == sa.bindparam("its_id"), jobs.c.deleted_at.is_(None))
+    if not everybody:
+        query = query.where(jobs.c.project_id == sa.bindparam("project"))
+    if not any_subject:
+        query = query.where(jobs.c.subject == sa.bindparam("subject"))
+    return query.with_for_update() if lock else query
+
+
+# Built once: every look at a job runs one of them.
+_GET = {
+    (everybody, any_subject, lock): _get(everybody=everybody, any_subject=any_subject, lock=lock)
+    for everybody in (False, True)
+    for any_subject in (False, True)
+    for lock in (False, True)
+}
 
 
 def not_found(job_id: str) -> NotFound:

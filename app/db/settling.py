@@ -13,7 +13,7 @@ from app.domain.job import Job, Submission
 from app.domain.job import SubmissionState as S
 from app.domain.money import credits_to_micros
 from app.domain.pacing import Pace
-from app.domain.retry import Again, GiveUp, Hold, HoldModel, Uncertain, after_doubts, decide
+from app.domain.retry import MOST_DOUBTS, Again, GiveUp, Hold, HoldModel, Uncertain, after_doubts, decide
 from app.domain.states import OCCUPYING, JobState
 
 
@@ -174,7 +174,9 @@ def _count_doubt(conn: Connection, job: Job, submission: Submission, *, held: ga
     if job.state is not JobState.SUBMITTING:
         return
     gate.doubt(conn)
-    decision = after_doubts(held.doubts + 1, hold_level=held.hold_level)
+    # A trial that ends in doubt is enough: the others must not wait for a word that never comes.
+    doubts = held.doubts + 1 if held.held_since is None else MOST_DOUBTS
+    decision = after_doubts(doubts, hold_level=held.hold_level)
     if decision is not None:
         _hold_all(conn, job, submission, decision, held=held, now=now)
 

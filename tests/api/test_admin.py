@@ -8,6 +8,7 @@ import pytest
 from app.db import gate, resolving, submissions
 from app.db.engine import Connection, Database
 from app.domain.job import Job
+from app.domain.pacing import Pace
 from app.domain.secrets import Scope
 from app.domain.states import JobState
 from tests.api.conftest import ClientFor, asleep, require_error
@@ -121,13 +122,14 @@ async def test_upstream__shows_holds_and_resume_ends_them(
         now = database.now(conn)
         gate.hold(conn, now=now, until=now, reason="upstream_key_refused", probe_first=True)
         gate.hold_model(conn, "veo2", now=now, until=now, reason="model_forbidden", level=1)
+        gate.set_pace(conn, Pace(5.0, now))
 
     await database.write(hold)
     shown = (await operator.get("/v1/admin/upstream")).json()
     assert (shown["hold"], shown["model_holds"]) == ("upstream_key_refused", {"veo2": "model_forbidden"})
     assert (shown["in_flight"], shown["unconfirmed"], shown["unresolved"]) == (1, 1, 0)
     resumed = (await operator.post("/v1/admin/upstream/resume")).json()
-    assert (resumed["hold"], resumed["model_holds"]) == (None, {})
+    assert (resumed["hold"], resumed["model_holds"], resumed["pace_per_minute"]) == (None, {}, None)
 
 
 async def test_readyz__says_what_holds_and_what_waits_for_a_person(

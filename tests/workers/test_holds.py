@@ -99,6 +99,22 @@ async def test_maintenance__holds_after_three_in_doubt_and_resumes(room: Room) -
     assert (await room.db.read(gate.reasons))[0] is None
 
 
+async def test_trial__that_ends_in_doubt_lets_the_others_go_on(room: Room) -> None:
+    """Its worker was killed: nobody waits minutes for what it would have heard."""
+    await room.create("A boat [[fault:401*1]]")
+    await room.beat("submitter")
+    room.clock.pass_seconds(31)
+    await room.beat("prober")
+    [(job, submission)] = await room.db.write(room.submitter._admit)
+    await room.db.write(lambda conn: room.submitter._mark_sending(conn, job, submission))
+    room.clock.pass_seconds(61)
+    await room.beat("sweeper")
+    held = await room.db.read(gate.read)
+    assert held.held_until is not None
+    assert (held.held_until - room.clock.now).total_seconds() <= 20
+    assert held.probe_first
+
+
 async def test_unreachable__a_look_comes_before_a_job(room: Room) -> None:
     set_faults(room, **{"billing-500": 1})
     await room.db.write(
