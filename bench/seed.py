@@ -99,7 +99,7 @@ class Filling:
         return [definition for _, definition in found]
 
     def build_indexes(self, definitions: list[str]) -> None:
-        """Build the indexes. Postgres looks at its table now, as it would by itself, in the midst of it, a minute later."""
+        """Build the indexes, and let Postgres count its rows now rather than by itself while we measure."""
         with self._connection() as connection:
             for definition in definitions:
                 connection.execute(definition)

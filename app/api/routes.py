@@ -29,7 +29,7 @@ def build(house: House, *, lifespan: Any = None) -> FastAPI:
     app.state.house = house
     app.add_middleware(FrontDoor)
     errors.install(app)
-    for router in (health.router, models.router, creating.router, jobs.router, content.router, pages.router):
+    for router in (jobs.router, creating.router, content.router, models.router, health.router, pages.router):
         app.include_router(router)
     written: list[dict[str, Any]] = []
 
