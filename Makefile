@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench lock clean
+.PHONY: help demo serve test check image bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,19 +21,23 @@ demo: $(VENV)/.ready ## Make a video with the sandbox, free of charge (REAL=1: w
 	@$(BIN)/reelay demo $(if $(REAL),--real)
 
 serve: $(VENV)/.ready ## Start Reelay on 127.0.0.1:8000, with the sandbox unless an upstream key is set
-	@key="$$REELAY_UPSTREAM_API_KEY$$REELAY_UPSTREAM_API_KEY_FILE$$AIML_API_KEY"; \
+	@key="$$REELAY_UPSTREAM_API_KEY$$REELAY_UPSTREAM_API_KEY_FILE$$AIML_API_KEY$$AIML_API_KEY_FILE"; \
 		if [ -n "$$key" ]; then exec $(BIN)/reelay serve; else exec $(BIN)/reelay serve --sandbox; fi
 
 test: $(VENV)/.ready-dev ## Run the tests (PYTEST_ARGS=tests/db: only these, in one process)
 	@$(CLEAN_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(VENV)/.ready-dev ## Check style, types, import contracts and that the migrations are up to date
+check: $(VENV)/.ready-dev ## Check style, types, import contracts, the Dockerfile and that the migrations are up to date
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/hadolint Dockerfile .ci/stand-in/postgres.Dockerfile
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		$(CLEAN_ENV) REELAY_DATA_DIR="$$folder" sh -c "$(BIN)/reelay migrate && $(BIN)/reelay migrate --check"
+
+image: $(VENV)/.ready-dev ## Build the container image and run it as docker-compose.yml does (CONTRIBUTING.md says with what)
+	@$(CLEAN_ENV) .ci/image
 
 bench: $(VENV)/.ready-dev ## Measure beside a bare FastAPI process, in some minutes (BENCH=claim: only that)
 	@$(CLEAN_ENV) $(BIN)/python -m bench $(BENCH) $(if $(BENCH_ROWS),--rows $(BENCH_ROWS)) $(BENCH_ARGS)

@@ -23,14 +23,14 @@ from app.api.routes import build
 from app.catalogue import catalogue
 from app.db import deployment, schema, serving_lock
 from app.db.deployment import Mode
-from app.db.engine import ArgumentError, Database
+from app.db.engine import Database
 from app.db.listen import listen
 from app.domain.errors import StorageFailed
 from app.domain.signing import Signer
 from app.media.store import Store
 from app.outbound.download import download
 from app.outbound.guard import Guard
-from app.settings import Settings, SettingsError
+from app.settings import Settings, SettingsError, open_database
 from app.upstream.client import UpstreamClient
 from app.workers.leases import Leasing
 from app.workers.loop import Duty, run_all
@@ -86,7 +86,7 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
     Raises SettingsError, one line, for whatever an operator can mend.
     """
     async with AsyncExitStack() as stack:
-        db = _database(settings)
+        db = open_database(settings)
         stack.callback(db.close)
         if db.is_sqlite:
             _claim_sqlite(stack, db, role)
@@ -101,7 +101,9 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
             retention=settings.retention,
             file_retention=timedelta(days=settings.upload_retention_days),
             mode=role.mode,
+            max_in_flight=settings.upstream_max_in_flight,
             max_image_bytes=settings.max_upload_bytes,
+            content_origin=await _content_origin(store) if settings.content_redirect else None,
         )
         if not db.is_sqlite:
             listening = listen(settings.database_listen_url or db.url, db.signals)
@@ -116,20 +118,19 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
         yield house
 
 
-def _database(settings: Settings) -> Database:
-    try:
-        return Database(settings.sqlalchemy_url)
-    except (ArgumentError, ValueError):
-        raise SettingsError("REELAY_DATABASE_URL is no database address that can be read.") from None
-    except OSError as error:
-        raise SettingsError(f"REELAY_DATA_DIR: {settings.data_dir} cannot be used ({error.strerror}).") from None
-
-
 def _store(settings: Settings) -> Store:
     try:
         return Store.open(settings.media_url)
     except (ValueError, OSError, StorageFailed) as error:
         raise SettingsError(f"REELAY_STORAGE_URL: {error}") from None
+
+
+async def _content_origin(store: Store) -> str | None:
+    """Return where the store's own links lead; one that can't make any ends the start, not a download."""
+    try:
+        return await store.link_origin()
+    except StorageFailed as error:
+        raise SettingsError(f"REELAY_CONTENT_REDIRECT: {error}") from None
 
 
 async def _first_prices(db: Database, upstream: UpstreamClient) -> None:

@@ -12,8 +12,11 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from app.db.engine import ArgumentError, Database
+
 PLACEHOLDERS = ("change", "example", "placeholder", "secret", "todo", "xxx", "your-", "<")
 SHORTEST_SECRET = 32
+_SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 class SettingsError(Exception):
@@ -21,7 +24,7 @@ class SettingsError(Exception):
 
 
 class FileOrEnv(EnvSettingsSource):
-    """Reads NAME, or the file that NAME_FILE points to, as Docker secrets do."""
+    """Reads the file that NAME_FILE points to, as Docker secrets do, or NAME; of two names the first goes first."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         for name in _names(field, field_name):
@@ -31,6 +34,8 @@ class FileOrEnv(EnvSettingsSource):
                 except (OSError, UnicodeDecodeError) as error:
                     reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
                     raise SettingsError(f"{name}_FILE: {path} cannot be read ({reason}).") from error
+            if value := os.environ.get(name):
+                return value, field_name, False
         return super().get_field_value(field, field_name)
 
 
@@ -54,6 +59,9 @@ class Settings(BaseSettings):
         None, description="A direct Postgres URL for LISTEN where a transaction pooler stands in database_url."
     )
     storage_url: str | None = Field(None, description="file:///…, s3://…, gs://…, az://…; by default data_dir/media.")
+    content_redirect: bool = Field(
+        False, description="Send those who download a video to the cloud storage itself; folders never do."
+    )
     upstream_url: str = Field("https://api.aimlapi.com", description="The paid API, or a sandbox.")
     upstream_api_key: SecretStr | None = Field(
         None,
@@ -158,6 +166,25 @@ class Settings(BaseSettings):
                 "REELAY_SIGNING_SECRET is missing: replicas must share it. Make one with `openssl rand -hex 32`."
             )
         return kept_secret(self.data_dir / "signing-secret").encode()
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database that the settings name; raise SettingsError if its address or its folder can't be used."""
+    try:
+        database = Database(settings.sqlalchemy_url)
+        if database.is_sqlite:
+            with database.sqlite_path.open("rb") as file:
+                head = file.read(len(_SQLITE_MAGIC))
+            if head not in (b"", _SQLITE_MAGIC):
+                database.close()
+                raise SettingsError(f"{database.sqlite_path} is no SQLite database. Move it away, or name another.")
+        return database
+    except (ArgumentError, ValueError):
+        raise SettingsError("REELAY_DATABASE_URL is no database address that can be read.") from None
+    except OSError as error:
+        name = "REELAY_DATABASE_URL" if settings.database_url else "REELAY_DATA_DIR"
+        place = error.filename or settings.data_dir
+        raise SettingsError(f"{name}: {place} cannot be used ({error.strerror}). Check its owner and mode.") from None
 
 
 def refuse_placeholder(name: str, value: str) -> None:

@@ -12,7 +12,7 @@ _PATTERNS = [
     (re.compile(r"rl[yt]_[0-9A-Za-z]{16,}"), "rly_[redacted]"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+"), r"\1 [redacted]"),
     (
-        re.compile(r"(?i)(x-amz-signature|x-amz-credential|signature|token|sig)(?:=|%3d)[^&\s\"']+"),
+        re.compile(r"(?i)(x-amz-signature|x-(?:amz|goog)-credential|signature|token|sig)(?:=|%3d)[^&\s\"']+"),
         r"\1=[redacted]",
     ),
     (re.compile(r"(://[^/\s:@]+):[^@\s/]+@"), r"\1:[redacted]@"),

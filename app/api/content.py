@@ -1,7 +1,9 @@
 """A job's video and poster, as bytes: ranges, tags, and a way in for browsers, which cannot send a key."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import structlog
@@ -13,7 +15,7 @@ from app.api.callers import Caller
 from app.api.deps import Given, House, HouseDep, identify, refuse_foreign_parameters, unauthenticated
 from app.db import jobs
 from app.db.engine import Connection
-from app.domain.errors import Conflict, NotFound
+from app.domain.errors import Conflict, NotFound, StorageFailed
 from app.domain.job import Job
 from app.domain.secrets import Scope
 from app.domain.states import ENDED_FOR_CALLERS, JobState
@@ -24,6 +26,9 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 Variant = Literal["video", "poster"]
 ASK_AGAIN_SECONDS = 5
 KEPT_BY_BROWSERS_SECONDS = 3600
+LINK_SECONDS = 15 * 60
+"""How long a link into the storage opens, whatever happens to the key meanwhile."""
+STORAGE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +105,22 @@ async def read_content(
     job_id: str,
     request: Request,
     caller: Annotated[Caller, Depends(_visitor)],
+    signed: Annotated[Signature | None, Depends(_signature)],
     house: HouseDep,
     variant: Variant = "video",
     download: Annotated[bool, Query(description="Ask the browser to save the file.")] = False,
 ) -> Response:
     """The bytes, whole or a single range of them. Opened by key, or by the signed URL that the job shows."""
 
-    def find(conn: Connection) -> Stored:
+    def find(conn: Connection) -> tuple[Stored, int]:
         job = jobs.get(conn, job_id, owner=caller.owner)
-        expires_at = house.viewer(caller).expires_at(job)
-        if expires_at is not None and house.db.now(conn) >= expires_at:
+        expires_at, now = house.viewer(caller).expires_at(job), house.db.now(conn)
+        if expires_at is not None and now >= expires_at:
             raise NotFound("The video has expired and is no longer kept.", code="expired")
-        return _stored(job, variant)
+        return _stored(job, variant), _link_seconds(expires_at, signed, now=now)
 
-    stored = await house.db.read(find)
-    size = await house.store.size(stored.key)
+    stored, link_seconds = await house.db.read(find)
+    size = await _size(house, stored)
     if size is None:
         log.error("object_missing", key=stored.key, job_id=job_id)
         raise _missing()
@@ -123,6 +129,9 @@ async def read_content(
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
         return Response(headers=headers | {"Content-Length": str(size)}, media_type=stored.content_type)
+    # Only we can ask the browser to save a file: a signed link says nothing but what the storage knows.
+    if house.content_origin is not None and not download:
+        return await _redirected(stored, seconds=link_seconds, house=house)
     return await _streamed(stored, headers=headers, size=size, wanted=_range(request, headers["ETag"]), house=house)
 
 
@@ -143,6 +152,32 @@ def _stored(job: Job, variant: Variant) -> Stored:
     if not video.get("poster_key"):
         raise NotFound("This video has no poster.", code="no_poster")
     return Stored(video["poster_key"], f"{video['sha256']}-poster", "image/jpeg", f"{job.id}.jpg")
+
+
+def _link_seconds(expires_at: datetime | None, signed: Signature | None, *, now: datetime) -> int:
+    """Return how long a link into the storage may open: no longer than the content is kept, or than our own link."""
+    ends = [now.timestamp() + LINK_SECONDS]
+    if expires_at is not None:
+        ends.append(expires_at.timestamp())
+    if signed is not None:
+        ends.append(signed.expires)
+    return max(1, int(min(ends) - now.timestamp()))
+
+
+async def _size(house: House, stored: Stored) -> int | None:
+    """Return the object's size; a storage that hangs is one that is away."""
+    try:
+        async with asyncio.timeout(STORAGE_SECONDS):
+            return await house.store.size(stored.key)
+    except TimeoutError:
+        raise StorageFailed(f"The storage at {house.store.place} did not answer.") from None
+
+
+async def _redirected(stored: Stored, *, seconds: int, house: House) -> Response:
+    """Answer with a link into the storage. Range and If-Range go along: there they meet the storage's own tag."""
+    link = await house.store.link(stored.key, seconds=seconds)
+    assert link is not None, "there is an origin, so there are links"
+    return Response(status_code=302, headers={"Location": link, "Cache-Control": "private, no-store"})
 
 
 def _missing() -> NotFound:

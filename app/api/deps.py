@@ -38,6 +38,10 @@ class House:
     retention: timedelta | None
     """How long finished jobs are kept; None keeps them until they are deleted."""
     file_retention: timedelta
+    content_origin: str | None = None
+    """Where links into the storage lead, if downloads are answered with such; None passes the bytes on."""
+    max_in_flight: int = 10
+    """How many generations the upstream takes at once, for estimates."""
     max_body_bytes: int = 32 << 20
     max_image_bytes: int = 20 << 20
     max_image_pixels: int = 50_000_000
@@ -117,7 +121,7 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 class Admitted(HTTPBearer):
     """The dependency that lets in whoever has a working key with this scope.
 
-    One dependency and not several that need each other: FastAPI solves every dependency anew for every request, which takes its time.
+    One dependency and not several that need each other: FastAPI solves each anew for every request, which takes time.
     """
 
     def __init__(self, scope: Scope) -> None:

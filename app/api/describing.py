@@ -32,6 +32,7 @@ _BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in (
 CONTENT: Described = {
     200: {"description": "All of it.", "content": _BYTES},
     206: {"description": "The range asked for.", "content": _BYTES},
+    302: {"description": "The bytes are at `Location`, a link into the storage that opens for 15 minutes at most."},
     304: {"description": "The caller has it already."},
 }
 

@@ -42,13 +42,13 @@ def filter_of(
     return Filter(
         states=states,
         model=model,
-        created_after=_moment(created_after, param="created_after"),
-        created_before=_moment(created_before, param="created_before"),
+        created_after=moment_of(created_after, param="created_after"),
+        created_before=moment_of(created_before, param="created_before"),
         metadata=_metadata(request),
     )
 
 
-def _moment(text: str | None, *, param: str) -> datetime | None:
+def moment_of(text: str | None, *, param: str) -> datetime | None:
     """Read an RFC 3339 time. A space stands where a '+' of the offset was not escaped in the URL."""
     if text is None:
         return None

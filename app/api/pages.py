@@ -20,7 +20,8 @@ TYPES = {
     ".svg": "image/svg+xml",
 }
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:{storage}; media-src 'self' blob:{storage}; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 router = APIRouter(include_in_schema=False)
@@ -41,16 +42,16 @@ class Page:
 @router.api_route("/", methods=["GET", "HEAD"])
 async def read_page(request: Request, house: HouseDep) -> Response:
     """The page itself, told in its head whether videos are simulated or paid for."""
-    return _served(request, _first_page(house.mode, house.max_image_bytes))
+    return _served(request, _first_page(house.mode, house.max_image_bytes), origin=house.content_origin)
 
 
 @router.api_route("/web/{name}", methods=["GET", "HEAD"])
-async def read_file(name: str, request: Request) -> Response:
+async def read_file(name: str, request: Request, house: HouseDep) -> Response:
     """A file of the page."""
     page = _files().get(name)
     if page is None:
         raise NotFound("There is no such file. The page itself is at /.")
-    return _served(request, page)
+    return _served(request, page, origin=house.content_origin)
 
 
 @cache
@@ -66,8 +67,10 @@ def _files() -> dict[str, Page]:
     return {path.name: Page(path.read_bytes(), TYPES[path.suffix]) for path in FOLDER.iterdir() if path.suffix in TYPES}
 
 
-def _served(request: Request, page: Page) -> Response:
-    headers = {"ETag": page.tag, "Cache-Control": "no-cache", "Content-Security-Policy": POLICY}
+def _served(request: Request, page: Page, *, origin: str | None) -> Response:
+    """Answer with the file; videos and posters may also come from where links into the storage lead."""
+    policy = POLICY.format(storage="" if origin is None else f" {origin}")
+    headers = {"ETag": page.tag, "Cache-Control": "no-cache", "Content-Security-Policy": policy}
     if showing.unchanged(request.headers.get("if-none-match"), page.tag):
         return Response(status_code=304, headers=headers)
     return Response(page.body, headers=headers | {"Content-Type": page.content_type})

@@ -1,6 +1,7 @@
 """What requests may hold and what lists look like. Errors in a body become one sentence with a dotted `param`."""
 
 import difflib
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
@@ -9,6 +10,7 @@ from app.api.errors import sentence
 from app.api.wire import shown
 from app.catalogue.catalogue import DEFAULT_MODEL
 from app.domain.errors import InvalidRequest
+from app.domain.money import Basis
 from app.domain.views import EventView, JobView
 
 
@@ -76,6 +78,54 @@ class EventList(BaseModel):
     object: Literal["list"] = "list"
     data: list[EventView]
     has_more: bool
+
+
+class QuoteView(BaseModel):
+    """What a job is expected to cost."""
+
+    estimated_usd: float | None = Field(description="Null while the price is not known ahead.")
+    basis: Basis
+
+
+class EstimateView(BaseModel):
+    """What would become of a job."""
+
+    valid: bool = Field(description="Whether it would be taken: false where `max_cost_usd` can't be kept.")
+    cost: QuoteView
+    eta_seconds: int | None = Field(description="Roughly, until its end; null while nothing can be submitted.")
+    queue_depth: int = Field(description="How many of the project's queued jobs would go first; 1000 for all above.")
+
+
+class UsageRow(BaseModel):
+    """What one group of jobs came to."""
+
+    group: str | None = Field(description="The day (UTC), the model, the key's id or the subject; null for none.")
+    name: str | None = Field(description="The key's name, when grouped by key.")
+    jobs: int
+    seconds: float = Field(description="Seconds of finished video.")
+    charged_usd: float
+    open_usd: float = Field(description="Estimates of jobs whose cost is not known yet.")
+
+
+class UsageTotal(BaseModel):
+    """What all groups came to."""
+
+    jobs: int
+    seconds: float
+    charged_usd: float
+    open_usd: float
+
+
+class UsageView(BaseModel):
+    """What a project used, by day, model, key or subject. Jobs count at the moment they were created."""
+
+    object: Literal["usage"] = "usage"
+    start: datetime = Field(serialization_alias="from", description="The first moment counted.")
+    end: datetime = Field(serialization_alias="to", description="The first moment not counted any more.")
+    group_by: Literal["day", "model", "key", "subject"]
+    data: list[UsageRow] = Field(description="Days in order; all others with the dearest first.")
+    has_more: bool = Field(description="Whether groups were left out of `data`; `total` holds them all.")
+    total: UsageTotal
 
 
 class ModelView(BaseModel):

@@ -164,7 +164,17 @@ def record(conn: Connection, intake: Intake, *, caller: Caller, now: datetime) -
     until = now + intake.house.file_retention
     for upload in intake.uploads:
         files.insert(conn, upload.row(caller, now=now, expires_at=until))
-    missing = keep(conn, list(intake.file_params), caller=caller, until=until)
+    _refuse_missing(keep(conn, list(intake.file_params), caller=caller, until=until), intake=intake)
+
+
+def require_known(conn: Connection, intake: Intake, *, caller: Caller) -> None:
+    """Raise InvalidRequest for a file named by id that is not the caller's. Nothing is kept longer for it."""
+    owner, named = caller.owner, list(intake.file_params)
+    found = files.get_many(conn, named, project_id=owner.project_id, subject=owner.subject) if named else {}
+    _refuse_missing([id_ for id_ in named if id_ not in found], intake=intake)
+
+
+def _refuse_missing(missing: list[str], *, intake: Intake) -> None:
     if missing:
         param = intake.file_params[missing[0]]
         message = f"There is no file {missing[0][:80]!r} here: it has expired, or belongs to another project."

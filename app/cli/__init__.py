@@ -1,5 +1,5 @@
 """The `reelay` command."""
 
-from app.cli.command import main
+from app.cli.root import main
 
 __all__ = ["main"]

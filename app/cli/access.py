@@ -13,9 +13,9 @@ import typer
 
 from app.db import access, schema
 from app.db.access import Key, Project
-from app.db.engine import Connection, Database
+from app.db.engine import Connection
 from app.domain.secrets import DEFAULT_SCOPES, Scope
-from app.settings import Settings, SettingsError
+from app.settings import Settings, SettingsError, open_database
 
 projects = typer.Typer(help="Projects own jobs, keys and limits.", no_args_is_help=True)
 keys = typer.Typer(help="Keys open a project's jobs.", no_args_is_help=True)
@@ -91,7 +91,7 @@ def revoke_key(key_id: str, *, as_json: AsJson = False) -> None:
 
 @contextmanager
 def _transaction() -> Iterator[tuple[Connection, datetime]]:
-    db = Database(Settings.load().sqlalchemy_url)
+    db = open_database(Settings.load())
     try:
         with db.transaction() as conn:
             if db.is_sqlite:

@@ -5,18 +5,22 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx2
 import typer
+from rich.console import Console
 
-from app.cli import development
+from app.cli import development, pictures
 from app.cli.child_sandbox import UPSTREAM_KEYS, without_upstream_keys
-from app.cli.progress import watch
+from app.cli.progress import board
+from app.cli.saving import save
+from app.cli.service import Service
+from app.cli.watching import follow, why
 from app.db import access
 from app.db.engine import Database
 from app.domain.money import estimate, micros_to_usd, rule_from_json
@@ -32,9 +36,9 @@ UPSTREAM = (*UPSTREAM_KEYS, "REELAY_UPSTREAM_URL")
 FAILED = 1
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, *, panel: str) -> None:
     """Hang the command onto the root."""
-    app.command("demo")(demo_command)
+    app.command("demo", rich_help_panel=panel)(demo_command)
 
 
 def demo_command(
@@ -55,10 +59,11 @@ def demo_command(
     folder.mkdir(parents=True, exist_ok=True)
     with _server(folder, real=real) as base:
         key = _real_key(folder) if real else _development_key(folder)
-        with httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}, timeout=90) as client:
+        with closing(Service(base, key)) as client:
             if real:
                 _agree(client)
-            job = watch(client, _create(client, image, prompt))
+            with board(Console(highlight=False)) as shown:
+                job = follow(client, _create(client, image, prompt), shown.add(""))
             _deliver(client, job, out, real=real)
         _say(f"Page:   {base}/")
         if sys.stdin.isatty() and sys.stdout.isatty() and not once:
@@ -120,7 +125,7 @@ def _real_key(folder: Path) -> str:
         db.close()
 
 
-def _agree(client: httpx2.Client) -> None:
+def _agree(client: Service) -> None:
     """Show the price and ask; without a terminal REELAY_ACCEPT_COST_USD must cover it."""
     price = _price(client)
     shown = "an unknown price" if price is None else f"about {price:.2f} USD"
@@ -135,10 +140,10 @@ def _agree(client: httpx2.Client) -> None:
         )
 
 
-def _price(client: httpx2.Client) -> float | None:
+def _price(client: Service) -> float | None:
     """Return the price of the demo's job in dollars, once the service has read the price list."""
     for _ in range(40):
-        pricing = client.get(f"/v1/models/{MODEL}").raise_for_status().json()["pricing"]
+        pricing = client.read(f"/v1/models/{MODEL}")["pricing"]
         if pricing is not None:
             micros = estimate(rule_from_json(pricing), {"duration": 5}).micros
             return None if micros is None else micros_to_usd(micros)
@@ -153,29 +158,18 @@ def _is_amount(text: str) -> bool:
         return False
 
 
-def _create(client: httpx2.Client, image: Path, prompt: str) -> dict[str, Any]:
-    try:
-        content = image.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{image} cannot be read ({error.strerror}).") from None
+def _create(client: Service, image: Path, prompt: str) -> dict[str, Any]:
     fields = {"model": MODEL, "prompt": prompt, "duration": "5", "aspect_ratio": "16:9"}
-    answer = client.post("/v1/jobs", data=fields, files={"image": (image.name, content)})
-    if answer.is_error:
-        raise SettingsError(answer.json()["error"]["message"])
-    created: dict[str, Any] = answer.json()
+    form = [pictures.text(name, value) for name, value in fields.items()]
+    form.append(pictures.attached("image", image))
+    created: dict[str, Any] = client.create("/v1/jobs", form=form, idempotency_key=str(uuid.uuid4()))
     return created
 
 
-def _deliver(client: httpx2.Client, job: dict[str, Any], out: Path, *, real: bool) -> None:
+def _deliver(client: Service, job: dict[str, Any], out: Path, *, real: bool) -> None:
     if job["status"] != "succeeded":
-        error = job["error"] or {"message": "it was canceled"}
-        raise SettingsError(f"The job {job['id']} {job['status']}: {error['message']}")
-    part = out.with_suffix(".part")
-    with client.stream("GET", f"/v1/jobs/{job['id']}/content") as answer, part.open("wb") as file:
-        answer.raise_for_status()
-        for chunk in answer.iter_bytes():
-            file.write(chunk)
-    part.replace(out)
+        raise SettingsError(f"The job {job['id']} {job['status']}: {why(job)}")
+    save(client, job, out, force=True, seen=lambda _: None)
     video, cost = job["video"], job["cost"]["charged_usd"]
     _say(
         f"Video:  {out.absolute()} ({video['width']}x{video['height']}, {video['duration_seconds']:g} s, "

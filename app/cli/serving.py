@@ -8,7 +8,9 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
+from datetime import timedelta
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import SecretStr
@@ -16,9 +18,9 @@ from pydantic import SecretStr
 from app import telemetry
 from app.cli import development
 from app.cli.child_sandbox import SANDBOX_KEY, SANDBOX_MEDIAN_SECONDS, ChildSandbox
-from app.db import schema
-from app.db.engine import Database
-from app.settings import Settings, SettingsError
+from app.db import deployment, schema
+from app.domain.errors import Unavailable
+from app.settings import Settings, SettingsError, open_database
 
 LOOP_FACTORY: Callable[[], asyncio.AbstractEventLoop] | None = None
 if sys.platform != "win32":
@@ -26,18 +28,21 @@ if sys.platform != "win32":
 
     LOOP_FACTORY = uvloop.new_event_loop
 
+SILENCE = timedelta(minutes=2)
+"""A worker speaks every few seconds; a storage that hangs can hold it up for a while."""
+
 Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 chooses a free one.")]
 Speed = Annotated[float, typer.Option(help="How many times faster than life the sandbox generates.")]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, *, panel: str) -> None:
     """Hang the commands onto the root."""
-    app.command("serve")(serve_command)
-    app.command("worker")(worker_command)
-    app.command("migrate")(migrate_command)
+    app.command("serve", rich_help_panel=panel)(serve_command)
+    app.command("worker", rich_help_panel=panel)(worker_command)
+    app.command("migrate", rich_help_panel=panel)(migrate_command)
     passing_on = {"allow_extra_args": True, "ignore_unknown_options": True}
-    app.command("sandbox", add_help_option=False, context_settings=passing_on)(sandbox_command)
+    app.command("sandbox", add_help_option=False, context_settings=passing_on, rich_help_panel=panel)(sandbox_command)
 
 
 def serve_command(
@@ -69,6 +74,8 @@ def serve_command(
             development_key = development.key_for(settings, allowed=sandbox and _is_loopback(host))
             if sandbox:
                 development.guess_durations(settings, median_seconds=SANDBOX_MEDIAN_SECONDS / sandbox_speed)
+            else:
+                _say_what_costs(settings)
             _say(f"Reelay listens on {base}" + (" (sandbox: simulated videos, no money)" if sandbox else ""))
             if development_key is not None:
                 _say(f"Development key: {development_key}")
@@ -77,14 +84,42 @@ def serve_command(
     _say("Reelay has stopped.")
 
 
-def worker_command() -> None:
+def worker_command(
+    *, check: Annotated[bool, typer.Option("--check", help="Only tell whether this host's worker is silent.")] = False
+) -> None:
     """Run the workers alone; any number of them share one Postgres."""
+    settings = Settings.load()
+    if check:
+        check_worker(settings)
+        return
     from app.main import Role, work  # noqa: PLC0415  # as above
 
-    settings = Settings.load()
     configure_logs(settings)
-    run(work(settings, Role(api=False), ready=lambda: _say("Reelay works.")))
+
+    def ready() -> None:
+        _say_what_costs(settings)
+        _say("Reelay works.")
+
+    run(work(settings, Role(api=False), ready=ready))
     _say("Reelay has stopped.")
+
+
+def check_worker(settings: Settings) -> None:
+    """Exit 1 if this host's worker is silent. While the database is away nobody can know, and ending the worker,
+    which may hold a paid answer for it, would mend nothing: that is no fault of the worker."""
+    db = open_database(settings)
+    try:
+        with db.transaction() as conn:
+            beat_at, now = deployment.last_beat(conn, host=socket.gethostname()), db.now(conn)
+    except Unavailable as error:
+        _say(f"Nothing is known about the worker. {error.message}")
+        return
+    finally:
+        db.close()
+    if beat_at is None or now - beat_at > SILENCE:
+        _say("The worker of this host is silent." if beat_at is None else f"The worker was last heard at {beat_at}.")
+        raise typer.Exit(1)
+    _say("The worker lives.")
 
 
 def sandbox_command(context: typer.Context) -> None:
@@ -101,7 +136,7 @@ def migrate_command(
     check: Annotated[bool, typer.Option("--check", help="Only tell whether the schema fits this build.")] = False,
 ) -> None:
     """Bring the database's schema up to date."""
-    db = Database(Settings.load().sqlalchemy_url)
+    db = open_database(Settings.load())
     try:
         with db.transaction() as conn:
             if to not in ("head", "base") and to not in schema.revisions():
@@ -143,6 +178,11 @@ def _refuse_key(settings: Settings) -> None:
             "--sandbox was given and REELAY_UPSTREAM_API_KEY (or AIML_API_KEY) is set. "
             "Unset the key to simulate, or leave --sandbox out to spend money."
         )
+
+
+def _say_what_costs(settings: Settings) -> None:
+    parts = urlsplit(settings.upstream_url)
+    _say(f"Real upstream {parts.scheme}://{parts.netloc.rpartition('@')[2]}: jobs cost money.")
 
 
 def _with_sandbox(settings: Settings, url: str) -> Settings:

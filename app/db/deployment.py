@@ -43,9 +43,11 @@ def retire(conn: Connection, worker: str) -> None:
     conn.execute(workers.delete().where(workers.c.id == worker))
 
 
-def last_beat(conn: Connection) -> datetime | None:
-    """Return when a worker last said that it lives."""
+def last_beat(conn: Connection, *, host: str | None = None) -> datetime | None:
+    """Return when a worker, or one of that host, last said that it lives. A worker's id begins with its host."""
     newest = sa.select(workers.c.beat_at).order_by(workers.c.beat_at.desc()).limit(1)
+    if host is not None:
+        newest = newest.where(workers.c.id.startswith(f"{host}:", autoescape=True))
     return conn.execute(newest).scalar_one_or_none()
 
 

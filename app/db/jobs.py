@@ -144,6 +144,13 @@ def _ahead_of(conn: Connection, job: Job, *, at_most: int) -> int:
     return counted
 
 
+def queue_depth(conn: Connection, *, project_id: str, priority: int, at_most: int = 1000) -> int:
+    """Count the project's queued jobs that a new one of this priority would wait for."""
+    newest = {"project": project_id, "its_priority": priority, "its_id": "~", "at_most": at_most}
+    counted: int = conn.execute(_COUNT_AHEAD, newest).scalar_one()
+    return counted
+
+
 # Built once: every create and every look at a queued job runs it.
 _COUNT_AHEAD = sa.select(sa.func.count()).select_from(
     sa.select(jobs.c.id)

@@ -93,7 +93,8 @@ def ended_without_video(
 
 def saved(conn: Connection, job: Job, *, video: dict[str, Any], now: datetime) -> Job | None:
     """The video is ours."""
-    return jobs.advance(conn, job, to=JobState.SUCCEEDED, now=now, video=video, billed=True)
+    seconds = video.get("duration_seconds")
+    return jobs.advance(conn, job, to=JobState.SUCCEEDED, now=now, video=video, video_seconds=seconds, billed=True)
 
 
 def refresh_result(conn: Connection, job: Job, *, url: str | None, bad: bool) -> None:

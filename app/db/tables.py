@@ -164,6 +164,7 @@ jobs = sa.Table(
     sa.Column("error_message", sa.Text),
     sa.Column("billed", sa.Boolean),
     sa.Column("video", Json),
+    sa.Column("video_seconds", sa.Float),
     sa.CheckConstraint(_words("state", JobState), name="state"),
     sa.CheckConstraint(
         f"({_words('state', ENDED_FOR_CALLERS)}) = (finished_at IS NOT NULL)", name="finished_at_with_final_state"
@@ -182,6 +183,7 @@ jobs = sa.Table(
         name="money",
     ),
     _index("ix_jobs_page", "project_id", "id", where="deleted_at IS NULL"),
+    _index("ix_jobs_usage", "project_id", "created_at"),
     _index("ix_jobs_queue", "project_id", "priority", "id", where="state = 'queued'"),
     _index("ix_jobs_occupying", "project_id", where=_words("state", OCCUPYING)),
     _index("ix_jobs_doubtful", "id", where="generation_id IS NULL AND state IN ('abandoned', 'unconfirmed')"),

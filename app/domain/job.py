@@ -73,6 +73,7 @@ class Job:
     error_message: str | None = None
     billed: bool | None = None
     video: dict[str, Any] | None = None
+    video_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

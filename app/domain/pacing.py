@@ -77,6 +77,11 @@ def eta_seconds(elapsed_seconds: float, expected_seconds: float) -> int:
     return math.ceil(remaining if remaining > 1 else max(1.0, 0.15 * elapsed_seconds))
 
 
+def seconds_with_queue(typical_seconds: float, *, ahead: int, places: int) -> float:
+    """Return how long a new job takes that waits for `ahead` others, `places` of which are made at once."""
+    return typical_seconds * (1 + ahead // places)
+
+
 def overdue(elapsed_seconds: float, expected_seconds: float) -> bool:
     """Tell whether the job is late enough to say so. Being overdue is no failure."""
     return elapsed_seconds > OVERDUE_FACTOR * expected_seconds + OVERDUE_SLACK_SECONDS

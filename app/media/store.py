@@ -140,6 +140,22 @@ class Store:
                 return
             yield bytes(chunk)
 
+    async def link(self, key: str, *, seconds: int) -> str | None:
+        """Return an address that opens the object to everybody for so long; None where only we can read: a folder."""
+        _check_key(key)
+        if isinstance(self._remote, LocalStore | MemoryStore):
+            return None
+        with _failures_told(f"No link to {key} could be made by {self._place}"):
+            return await obstore.sign_async(self._remote, "GET", key, timedelta(seconds=seconds))
+
+    async def link_origin(self) -> str | None:
+        """Return the scheme, host and port of those links; None where there are none."""
+        link = await self.link("origin", seconds=1)
+        if link is None:
+            return None
+        parts = urlsplit(link)
+        return f"{parts.scheme}://{parts.netloc}"
+
     async def delete(self, key: str) -> None:
         """Delete the object; a missing one is fine."""
         _check_key(key)

@@ -1,16 +1,20 @@
 """The command as operators meet it: refusals in one line, keys once, and an end in order."""
 
 import json
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from app.db import deployment
+from app.db.engine import Database
 from tests.acceptance.processes import Deployment, Process, clean_environment, free_port, ledger, sandbox
 
 JOB = {"model": "veo2", "input": {"prompt": "A boat"}}
@@ -78,6 +82,32 @@ def test_serve__refuses_to_simulate_with_a_real_key(folder: Path) -> None:
 def test_serve__several_processes_need_postgres(folder: Path, command: list[str]) -> None:
     done = reelay(*command, folder=folder, REELAY_UPSTREAM_API_KEY="k" * 20)
     assert "Postgres" in complaint(done)
+
+
+@pytest.mark.parametrize(
+    ("host", "silent_seconds", "status", "says"),
+    [
+        (socket.gethostname(), 10, 0, "lives"),
+        (socket.gethostname(), 300, 1, "last heard"),
+        ("another-host", 10, 1, "silent"),
+    ],
+)
+def test_worker_check__tells_whether_the_worker_of_this_host_speaks(
+    folder: Path, host: str, silent_seconds: float, status: int, says: str
+) -> None:
+    assert reelay("migrate", folder=folder).returncode == 0
+    db = Database(f"sqlite:///{folder / 'data' / 'reelay.db'}")
+    with db.transaction() as conn:
+        deployment.beat(conn, f"{host}:1:abc", now=db.now(conn) - timedelta(seconds=silent_seconds))
+    db.close()
+    done = reelay("worker", "--check", folder=folder)
+    assert (done.returncode, says in done.stdout) == (status, True), done.stdout + done.stderr
+
+
+def test_worker_check__a_database_that_is_away_is_no_fault_of_the_worker(folder: Path) -> None:
+    url = f"postgresql://reelay@127.0.0.1:{free_port()}/reelay"
+    done = reelay("worker", "--check", folder=folder, REELAY_DATABASE_URL=url)
+    assert (done.returncode, "Nothing is known" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
 def test_serve__a_second_process_and_a_taken_port_are_refused(house: Deployment) -> None:
@@ -185,3 +215,26 @@ def test_demo__with_real_money_asks_for_consent(folder: Path) -> None:
         assert bought.returncode == 0, bought.stderr
         assert ledger(upstream)["count"] == 1
         assert (folder / "out.mp4").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("command", [["projects", "list"], ["keys", "list"], ["migrate"], ["serve", "--port", "0"]])
+def test_commands__a_data_folder_that_cannot_be_used_is_one_line(folder: Path, command: list[str]) -> None:
+    (folder / "data").write_text("a file where the folder should be")
+    line = complaint(reelay(*command, folder=folder, REELAY_UPSTREAM_API_KEY="k" * 20))
+    assert line.startswith(f"reelay: REELAY_DATA_DIR: {folder / 'data'}")
+
+
+def test_serve__says_that_the_real_upstream_costs_money(house: Deployment) -> None:
+    process, _ = house.serve()
+    assert "Real upstream http://127.0.0.1:9: jobs cost money.\n" in process.said()
+
+
+def test_serve__a_simulation_says_no_word_of_money_spent(folder: Path) -> None:
+    command = ["app.cli", "serve", "--sandbox", "--port", "0"]
+    environment = {"REELAY_DATA_DIR": str(folder / "data")}
+    process = Process(command, log=folder / "a.log", ready="Development key: ", environment=environment)
+    try:
+        process.start()
+        assert "Real upstream" not in process.said()
+    finally:
+        process.close()

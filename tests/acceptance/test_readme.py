@@ -97,9 +97,12 @@ def test_readme__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> N
 
 
 def test_api_page__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> None:
-    model, created, quiet, waited, downloaded, listed, timeline, canceled, retried, deleted = pasted(
+    model, created, quiet, priced, waited, downloaded, listed, timeline, canceled, retried, deleted, used = pasted(
         "docs/api.md", server=server, folder=tmp_path
     )
+    [estimate] = read_all(priced)
+    assert (estimate["valid"], estimate["cost"]["estimated_usd"]) == (False, 3.0)
+    assert read_all(used)[0]["total"]["charged_usd"] >= 2.5
     assert read_all(model)[0]["input_schema"]["required"] == ["prompt", "image_url"]
     assert read_all(created)[0]["metadata"] == {"order": "A-17", "customer": "lake-house"}
     [job] = read_all(waited)
@@ -140,7 +143,9 @@ def named(words: list[str]) -> list[str]:
     return path
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "docs/architecture.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/cli.md", "docs/operations.md", "docs/deploy.md", "docs/architecture.md"]
+)
 def test_commands__shown_exist_with_their_options(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     shown = shown_commands(page)

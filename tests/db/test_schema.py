@@ -54,3 +54,4 @@ def test_is_ready__a_newer_schema_still_serves_an_older_build(database: Database
     with database.transaction() as conn:
         conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
         assert schema.is_ready(conn)
+        conn.rollback()  # the next test's database is this one

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app import settings as settings_module
-from app.settings import Settings, SettingsError, kept_secret
+from app.settings import Settings, SettingsError, kept_secret, open_database
 
 EXAMPLE = Path(settings_module.__file__).parents[1] / ".env.example"
 OPERATIONS = EXAMPLE.parent / "docs" / "operations.md"
@@ -87,6 +87,14 @@ def test_upstream_key__has_two_names_and_may_come_from_a_file(
 
 def test_upstream_key__our_own_name_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     found = load(monkeypatch, {"AIML_API_KEY": "shared", "REELAY_UPSTREAM_API_KEY": "ours"}).upstream_api_key
+    assert found is not None
+    assert found.get_secret_value() == "ours"
+
+
+def test_upstream_key__our_own_name_goes_before_anothers_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "shared").write_text("shared")
+    given = {"AIML_API_KEY_FILE": str(tmp_path / "shared"), "REELAY_UPSTREAM_API_KEY": "ours"}
+    found = load(monkeypatch, given).upstream_api_key
     assert found is not None
     assert found.get_secret_value() == "ours"
 
@@ -219,3 +227,16 @@ def test_signing_secret__is_made_once_for_its_owner_only(monkeypatch: pytest.Mon
 
 def test_kept_secret__differs_from_place_to_place(tmp_path: Path) -> None:
     assert kept_secret(tmp_path / "one") != kept_secret(tmp_path / "two")
+
+
+@pytest.mark.parametrize("place", ["a file in the way", "no database"])
+def test_open_database__what_cannot_be_used_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "reelay.db").write_text("this is a letter to my aunt")
+    folder = tmp_path / "reelay.db" / "data" if place == "a file in the way" else tmp_path
+    with pytest.raises(SettingsError) as refused:
+        open_database(load(monkeypatch, {"REELAY_DATA_DIR": str(folder)}))
+    [line] = str(refused.value).splitlines()
+    assert "reelay.db" in line
+    assert (tmp_path / "reelay.db").read_text() == "this is a letter to my aunt"
