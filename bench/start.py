@@ -45,7 +45,7 @@ def _started(process: Process, port: int) -> Iterator[float]:
     process.start(wait=False)
     try:
         while not _answers(port):
-            if time.monotonic() - began > PATIENCE_SECONDS:
+            if process.has_ended or time.monotonic() - began > PATIENCE_SECONDS:
                 raise RuntimeError(f"{process.command} did not answer:\n{process.said()[-3000:]}")
             time.sleep(0.005)
         yield time.monotonic() - began

@@ -1,7 +1,7 @@
 """What endpoints are given: the house, the caller. Everything here is decided before one byte of a body is read."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Literal
@@ -69,8 +69,12 @@ async def the_house(request: Request) -> House:
 
 
 HouseDep = Annotated[House, Depends(the_house)]
-_bearer = HTTPBearer(auto_error=False, scheme_name="key", description="A project's key: `rly_...`.")
-Given = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+BEARER: dict[str, Any] = {
+    "auto_error": False,
+    "scheme_name": "key",
+    "description": "A project's key: `rly_...`.",
+}
+Given = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(**BEARER))]
 
 
 async def identify(house: House, given: HTTPAuthorizationCredentials | None, *, scope: Scope) -> Caller:
@@ -115,20 +119,26 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
         yield from _query_names(needed)
 
 
-def admitted(scope: Scope) -> Callable[..., Awaitable[Caller]]:
-    """Return the dependency that lets in whoever has a working key with this scope."""
+class Admitted(HTTPBearer):
+    """The dependency that lets in whoever has a working key with this scope.
 
-    async def admit(request: Request, house: HouseDep, given: Given) -> Caller:
-        caller = await identify(house, given, scope=scope)
+    One dependency and not several that need each other: FastAPI solves each anew for every request, which takes time.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(**BEARER)
+        self._scope = scope
+
+    async def __call__(self, request: Request) -> Caller:  # type: ignore[override]  # the caller, not the header
+        house: House = request.app.state.house
+        caller = await identify(house, await super().__call__(request), scope=self._scope)
         refuse_foreign_parameters(request)
         return caller
 
-    return admit
 
-
-Reader = Annotated[Caller, Depends(admitted(Scope.JOBS_READ))]
-Writer = Annotated[Caller, Depends(admitted(Scope.JOBS_WRITE))]
-Admin = Annotated[Caller, Depends(admitted(Scope.ADMIN))]
+Reader = Annotated[Caller, Depends(Admitted(Scope.JOBS_READ))]
+Writer = Annotated[Caller, Depends(Admitted(Scope.JOBS_WRITE))]
+Admin = Annotated[Caller, Depends(Admitted(Scope.ADMIN))]
 
 
 async def _creator(caller: Writer) -> Caller:

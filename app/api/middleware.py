@@ -2,10 +2,10 @@
 
 import re
 import time
-import uuid
 from urllib.parse import quote
 
 import structlog
+import uuid_utils
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -80,7 +80,7 @@ class _Answer:
 
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
-    return given if _SANE_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+    return given if _SANE_ID.fullmatch(given) else f"req_{uuid_utils.uuid4().hex}"
 
 
 def _log_access(scope: Scope, status: int | None, *, seconds: float) -> None:

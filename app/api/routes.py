@@ -29,7 +29,8 @@ def build(house: House, *, lifespan: Any = None) -> FastAPI:
     app.state.house = house
     app.add_middleware(FrontDoor)
     errors.install(app)
-    for door in (health, models, creating, forecasting, jobs, content, usage, admin, pages):
+    # They are asked in this order: what is called most comes first.
+    for door in (jobs, creating, forecasting, content, models, usage, health, admin, pages):
         app.include_router(door.router)
     written: list[dict[str, Any]] = []
 

@@ -48,17 +48,19 @@ async def until(
     """
 
     def look(conn: Connection) -> tuple[Job, JobView]:
-        if not access.get_key(conn, caller.key.id).works_at(house.db.now(conn)):
+        if looked and not access.get_key(conn, caller.key.id).works_at(house.db.now(conn)):
             raise unauthenticated("This key was revoked or has expired.")
         job = jobs.get(conn, job_id, owner=caller.owner)
         return job, showing.show(conn, job, house=house, caller=caller)
 
+    looked = False  # the first look comes a moment after the key was checked at the door
     clock = asyncio.get_running_loop()
     deadline = clock.time() + seconds
     with house.db.signals.listen(job_topic(job_id)) as changed:
         while True:
             changed.clear()
             job, view = await house.db.read(look)
+            looked = True
             left = deadline - clock.time()
             if done(job) or left <= 0 or house.closing.is_set():
                 return job, view
