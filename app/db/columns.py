@@ -46,7 +46,9 @@ BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def insert_if_absent(conn: Connection, table: sa.Table, **values: Any) -> bool:
     """Insert the row unless one with its key is there; tell whether it was inserted."""
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-    return conn.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+    # The row itself is the answer: the number of rows of an INSERT is not reported on Postgres.
+    statement = insert(table).values(**values).on_conflict_do_nothing().returning(*table.primary_key)
+    return conn.execute(statement).first() is not None
 
 
 def one_of(column: sa.Column[str], allowed: Iterable[str]) -> sa.ColumnElement[bool]:
