@@ -56,6 +56,10 @@ def one_of(column: sa.Column[str], allowed: Iterable[str]) -> sa.ColumnElement[b
     return column.in_(sa.bindparam(None, sorted(map(str, allowed)), expanding=True, literal_execute=True))
 
 
+PARKED = sa.text("parked")
+"""As the index has it: SQLite does not take `parked = 1` for the same."""
+
+
 def words(column: str, allowed: Iterable[str]) -> str:
     """`column IN (...)` as the text of a constraint."""
     return f"{column} IN ({', '.join(repr(str(word)) for word in sorted(allowed))})"

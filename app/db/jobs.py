@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.db import events
+from app.db.columns import one_of
 from app.db.signals import POLL, RECONCILE, SAVE, SUBMIT, announce, job_topic
 from app.db.tables import job_files, jobs
 from app.domain.errors import Conflict, InvalidRequest, NotFound
@@ -70,7 +71,8 @@ class Filter:
         if self.created_before is not None:
             found.append(jobs.c.created_at < self.created_before)
         if self.unresolved:
-            found += [jobs.c.search_ended_at.is_not(None), jobs.c.generation_id.is_(None), jobs.c.finished_at.is_(None)]
+            in_doubt = one_of(jobs.c.state, [JobState.ABANDONED, JobState.UNCONFIRMED])
+            found += [in_doubt, jobs.c.generation_id.is_(None), jobs.c.search_ended_at.is_not(None)]
         found.extend(jobs.c.metadata[key].as_string() == value for key, value in self.metadata.items())
         return found
 

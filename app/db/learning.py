@@ -16,7 +16,7 @@ from app.domain.errors import Refusal, Refused
 from app.domain.job import Job, Submission, SubmissionState
 from app.domain.money import credits_to_micros
 from app.domain.states import TERMINAL, JobState
-from app.domain.usage_log import LoggedRequest, own_attempt
+from app.domain.usage_log import LoggedRequest, own_attempt, same_generation
 
 log = structlog.get_logger()
 BY_LOG = "usage_log"
@@ -45,6 +45,8 @@ def _learn_bought(conn: Connection, job: Job | None, row: LoggedRequest, *, n: i
         return "known"
     if job is None:
         return _book_stray(conn, None, row, now=now)
+    if job.generation_id is not None and _is_that_answer(submissions.numbered(conn, job.id, n), row.inference_id):
+        return "known"
     latest = n == job.attempts
     if job.state is JobState.SUBMITTING and n >= job.attempts:
         return "too_early"
@@ -68,6 +70,13 @@ def _correct_charge(conn: Connection, job: Job, row: LoggedRequest, *, now: date
     data = {"generation_id": row.inference_id}
     jobs.note(conn, job, type="job.charge_corrected", now=now, data=data, generation_id=row.inference_id, **known)
     return "adopted"
+
+
+def _is_that_answer(submission: Submission | None, inference_id: str) -> bool:
+    """Tell whether the row is of the purchase whose answer we have, which may spell its id in another way."""
+    if submission is None or submission.generation_id is None:
+        return False
+    return inference_id == submission.inference_id or same_generation(inference_id, submission.generation_id)
 
 
 def _accept(conn: Connection, submission: Submission, row: LoggedRequest, *, now: datetime) -> None:

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db.columns import one_of
+from app.db.columns import PARKED, one_of
 from app.db.jobs import as_job
 from app.db.submissions import as_submission
 from app.db.tables import jobs, log_reader, strays, submissions
@@ -57,20 +58,25 @@ _IN_DOUBT = (one_of(jobs.c.state, [JobState.ABANDONED, JobState.UNCONFIRMED]), j
 
 
 def doubtful(conn: Connection, *, limit: int = 1000) -> list[tuple[Job, Submission]]:
-    """Return the jobs that may have been bought without our knowing the generation, each with its latest attempt."""
-    latest = sa.and_(submissions.c.job_id == jobs.c.id, submissions.c.n == jobs.c.attempts)
-    query = sa.select(jobs).where(*_IN_DOUBT).order_by(jobs.c.id).limit(limit)
-    found = {row.id: as_job(row) for row in conn.execute(query)}
-    rows = conn.execute(sa.select(submissions).join(jobs, latest).where(jobs.c.id.in_(list(found))))
-    return [(found[row.job_id], as_submission(row)) for row in rows]
+    """Return the jobs that may have been bought without our knowing the generation, each with its latest attempt.
+
+    Those still searched for come first: what waits for a person must not keep the others from being found.
+    """
+    waits_for_a_person = jobs.c.search_ended_at.is_not(None)
+    return _with_attempts(conn, sa.select(jobs).where(*_IN_DOUBT).order_by(waits_for_a_person, jobs.c.id).limit(limit))
 
 
 def attachments(conn: Connection) -> list[tuple[Job, Submission]]:
     """Return the jobs for which an operator named a generation that has not been checked yet."""
+    return _with_attempts(conn, sa.select(jobs).where(jobs.c.attachment.is_not(None)))
+
+
+def _with_attempts(conn: Connection, query: sa.Select[Any]) -> list[tuple[Job, Submission]]:
+    """Return the jobs of the query, in no order, each with its latest attempt."""
+    found = {row.id: as_job(row) for row in conn.execute(query)}
     latest = sa.and_(submissions.c.job_id == jobs.c.id, submissions.c.n == jobs.c.attempts)
-    claimed = {row.id: as_job(row) for row in conn.execute(sa.select(jobs).where(jobs.c.attachment.is_not(None)))}
-    rows = conn.execute(sa.select(submissions).join(jobs, latest).where(jobs.c.id.in_(list(claimed))))
-    return [(claimed[row.job_id], as_submission(row)) for row in rows]
+    rows = conn.execute(sa.select(submissions).join(jobs, latest).where(jobs.c.id.in_(list(found))))
+    return [(found[row.job_id], as_submission(row)) for row in rows]
 
 
 def due_read(conn: Connection, *, now: datetime, look_back: timedelta) -> LogRead | None:
@@ -144,7 +150,7 @@ _DOUBTFUL = sa.select(sa.func.count()).select_from(jobs).where(*_IN_DOUBT)
 _COUNTS = sa.select(
     _DOUBTFUL.scalar_subquery(),
     _DOUBTFUL.where(jobs.c.search_ended_at.is_not(None)).scalar_subquery(),
-    sa.select(sa.func.count()).select_from(jobs).where(jobs.c.parked).scalar_subquery(),
+    sa.select(sa.func.count()).select_from(jobs).where(PARKED).scalar_subquery(),
     sa.select(sa.func.count()).select_from(strays).scalar_subquery(),
     log_reader.c.read_at,
 ).where(log_reader.c.id == 1)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.db import log_reader
-from app.db.columns import one_of
+from app.db.columns import PARKED, one_of
 from app.db.signals import RECONCILE, SUBMIT, announce
 from app.db.tables import jobs, submissions, workers
 from app.domain.states import JobState
@@ -62,7 +62,7 @@ def park(conn: Connection, *, since: datetime, until: datetime) -> int:
 
 def unpark(conn: Connection) -> int:
     """What could be learned was learned: let the parked jobs be bought; return how many there were."""
-    freed = conn.execute(jobs.update().where(T.parked).values(parked=False, wait_reason=None)).rowcount
+    freed = conn.execute(jobs.update().where(PARKED).values(parked=False, wait_reason=None)).rowcount
     log_reader.park_state(conn, restored_from=None, parked_until=None)
     announce(conn, SUBMIT)
     return freed
@@ -70,5 +70,5 @@ def unpark(conn: Connection) -> int:
 
 def parked_count(conn: Connection) -> int:
     """Return how many jobs are parked."""
-    counted: int = conn.execute(sa.select(sa.func.count()).select_from(jobs).where(T.parked)).scalar_one()
+    counted: int = conn.execute(sa.select(sa.func.count()).select_from(jobs).where(PARKED)).scalar_one()
     return counted

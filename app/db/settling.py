@@ -185,7 +185,7 @@ def _back_to_queue(conn: Connection, job: Job, *, now: datetime, due_at: datetim
     """Nothing was bought: queue again, or end here if the caller canceled meanwhile."""
     if job.cancel_requested_at is not None or job.state is JobState.ABANDONED:
         return jobs.advance(conn, job, to=JobState.CANCELED, now=now, settled=True)
-    changes: dict[str, Any] = {"due_at": due_at, "wait_reason": reason, "search_ended_at": None, "attachment": None}
+    changes: dict[str, Any] = {"due_at": due_at, "wait_reason": reason, "search_ended_at": None}
     return jobs.advance(conn, job, to=JobState.QUEUED, now=now, data={"reason": reason}, **changes)
 
 

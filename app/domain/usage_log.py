@@ -32,6 +32,11 @@ def own_attempt(text: str, *, deployment: str) -> tuple[str, int] | None:
     return (found[2], int(found[3])) if found and found[1] == deployment else None
 
 
+def same_generation(one: str, other: str) -> bool:
+    """Tell whether two ids name one generation: an id comes as `UUID` or as `UUID:model-id`."""
+    return one == other or one.startswith(f"{other}:") or other.startswith(f"{one}:")
+
+
 def same_model(ours: str, theirs: str) -> bool:
     """Tell whether two names may mean one model: the log may add the vendor to an alias that callers use."""
     return ours == theirs or theirs.endswith(f"/{ours}") or ours.endswith(f"/{theirs}")

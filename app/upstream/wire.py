@@ -11,6 +11,7 @@ import httpx2
 
 from app.domain.money import usd_to_micros
 from app.domain.text import clean, storable
+from app.domain.usage_log import same_generation
 
 Status = Literal["pending", "completed", "failed"]
 ErrorCode = Literal["upstream_failed", "content_filtered"]
@@ -120,15 +121,9 @@ def read_balance(document: Any) -> Balance:
 
 
 def is_about(document: Any, *, generation_id: str) -> bool:
-    """Tell whether an answer may be about this generation: it names it, or none.
-
-    An id comes as `UUID` or as `UUID:model-id`; the two are one generation.
-    """
+    """Tell whether an answer may be about this generation: it names it, or none."""
     named = [found for key in ("id", "generation_id") if (found := usable_id(document.get(key)))]
-    return not named or any(
-        name == generation_id or name.startswith(f"{generation_id}:") or generation_id.startswith(f"{name}:")
-        for name in named
-    )
+    return not named or any(same_generation(name, generation_id) for name in named)
 
 
 def stated_id(document: Any) -> str | None:

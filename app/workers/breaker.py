@@ -19,11 +19,6 @@ class Breaker:
         self._failures = 0
         self._open_until = 0.0
 
-    @property
-    def is_open(self) -> bool:
-        """Whether questions are held back."""
-        return self._failures >= MOST_FAILURES or self._clock() < self._open_until
-
     def room(self, usual: int) -> int:
         """Return how many questions may be asked now: as usual, one as a trial, or none."""
         if self._clock() < self._open_until:

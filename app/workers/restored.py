@@ -35,7 +35,16 @@ class RestoreWatch:
             if mark is not None:
                 await self._db.write(lambda conn: self._compare(conn, mark))
             self._looked = True
+            await self._forget_old_marks()
         return True
+
+    async def _forget_old_marks(self) -> None:
+        """Every start leaves a mark behind; keep those of the last day. Another start does what this one cannot."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._marks.forget_old()
+        except (StorageFailed, TimeoutError) as error:
+            log.info("old_marks_not_deleted", error=str(error) or "the storage did not answer")
 
     def _compare(self, conn: Connection, mark: Mark) -> None:
         known = restoring.last_submission(conn)

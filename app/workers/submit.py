@@ -111,15 +111,16 @@ class Submitter:
         """Return the body to post, its number marked outside of the database; canceled once this worker stops."""
         if self._stopping:
             raise asyncio.CancelledError
-        assembling = asyncio.create_task(self._assemble(job))
+        assembling = asyncio.create_task(self._assemble_marked(job, submission))
         self._assembling.add(assembling)
         try:
-            body = await assembling
-            await self._marks.cover(submission.id)
+            return await assembling
         finally:
             self._assembling.discard(assembling)
-        if self._stopping:
-            raise asyncio.CancelledError
+
+    async def _assemble_marked(self, job: Job, submission: Submission) -> dict[str, Any]:
+        body = await self._assemble(job)
+        await self._marks.cover(submission.id)
         return body
 
     async def _send(self, job: Job, submission: Submission, body: dict[str, Any]) -> None:

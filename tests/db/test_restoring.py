@@ -1,6 +1,8 @@
 """The number of the last submission outlives its rows, on both databases."""
 
-from app.db import restoring
+import pytest
+
+from app.db import log_reader, restoring
 from app.db.engine import Connection
 from tests.db.conftest import T0, MakeJob, admit, later
 
@@ -36,3 +38,12 @@ def test_park__keeps_what_waits_and_lets_the_rest_be(conn: Connection, make_job:
     assert [job.id for job, _ in admit(conn)] == [fresh.id]
     assert restoring.unpark(conn) == 1
     assert len(admit(conn, token="t2")) == 1
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_parked__are_counted_by_their_index_alone(conn: Connection) -> None:
+    """/readyz counts them: it must not read millions of rows to find that there are none."""
+    count = str(log_reader._COUNTS.compile(conn, compile_kwargs={"literal_binds": True}))
+    plan = [row.detail for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {count}")]
+    assert any("ix_jobs_parked" in step for step in plan), plan
+    assert not any(step == "SCAN jobs" for step in plan), plan

@@ -6,12 +6,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.db import events, jobs, log_reader, resolving, submissions
+from app.db import events, jobs, learning, log_reader, resolving, submissions
 from app.db.jobs import Owner
 from app.db.tables import strays
 from app.domain.errors import Conflict
 from app.domain.job import Job
 from app.domain.states import JobState
+from app.domain.usage_log import LoggedRequest
 from tests.workers.conftest import DEPLOYMENT, WINDOW_SECONDS, Room
 
 BOUGHT = "A boat [[fault:reset-after]]"
@@ -49,16 +50,6 @@ async def test_bought__is_adopted_and_ends_well(room: Room) -> None:
     assert len(room.sold()) == 1
     started = [event for event in await _events(room, job) if event.type == "job.started"]
     assert [event.data["told_by"] for event in started] == ["usage_log"]
-
-
-async def test_bought__the_row_comes_hours_late(room: Room, sandbox_options: dict[str, Any]) -> None:
-    job = await in_doubt(room, BOUGHT)
-    await room.beat("reconciler")
-    assert (await room.seen(job)).state is JobState.UNCONFIRMED
-    for _ in range(20):
-        room.clock.pass_seconds(600)
-        await room.beat("reconciler")
-    assert (await room.seen(job)).state is JobState.GENERATING
 
 
 @pytest.mark.parametrize("sandbox_options", [{"log_lag_seconds": 3600.0}])
@@ -182,6 +173,40 @@ def _post_again(room: Room, purchase: dict[str, Any]) -> None:
         headers={"Authorization": "Bearer sandbox-key", "X-Client-Request-Id": purchase["client_request_id"]},
         json={"model": "veo2", "prompt": "A boat"},
     ).raise_for_status()
+
+
+@pytest.mark.parametrize("spelt", ["the-very-id", "its-first-part", "the-inference-id"])
+async def test_known_purchase__may_be_spelt_in_another_way(room: Room, spelt: str) -> None:
+    """An answer names `UUID:model` and the log `UUID`, or the other way round: that is no second purchase."""
+    job = await room.create("A boat")
+    await room.beat("submitter")
+    bought = await room.seen(job)
+    assert bought.generation_id is not None
+    names = {"the-very-id": bought.generation_id, "its-first-part": bought.generation_id.partition(":")[0]}
+
+    def learn(conn: Any) -> str:
+        submission = submissions.latest(conn, bought)
+        row = LoggedRequest(
+            request_id=submission.request_id,
+            inference_id=names.get(spelt, submission.inference_id),
+            succeeded=True,
+            model="veo2",
+            credits=5_000_000,
+            created_at=room.clock.now,
+        )
+        return learning.learn(conn, [row], deployment=DEPLOYMENT, now=room.clock.now)
+
+    assert ":" in bought.generation_id
+    assert await room.db.write(learn) == "known"
+    assert (await room.db.read(log_reader.counts)).strays == 0
+
+
+async def test_doubtful__what_waits_for_a_person_hides_nothing(room: Room) -> None:
+    first = await in_doubt(room, UNBOUGHT)
+    await search_in_vain(room)
+    second = await in_doubt(room, UNBOUGHT + " again")
+    [(job, _)] = await room.db.read(lambda conn: log_reader.doubtful(conn, limit=1))
+    assert (job.id, first.id < job.id) == (second.id, True)
 
 
 async def test_purchase_of_an_unknown_job__is_booked_as_a_stray(room: Room) -> None:

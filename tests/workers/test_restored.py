@@ -1,5 +1,6 @@
 """A database from a backup has forgotten purchases: it is noticed, and nothing is bought a second time."""
 
+import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,38 @@ async def test_marks__the_highest_of_all_workers_counts_and_old_ones_go(room: Ro
     assert len(await room.store.list(f"marks/{DEPLOYMENT}")) == 1
     assert (await second.highest()) == (await first.highest())
     assert (await second.highest() or highest).submission == 7
+
+
+async def test_watch__forgets_the_marks_of_workers_long_gone(room: Room) -> None:
+    gone = Marks(room.store, deployment=DEPLOYMENT, worker="gone", clock=room.clock)
+    await gone.cover(1)
+    room.clock.pass_seconds(2 * 86_400)
+    await room.create("A boat")
+    await room.beat("submitter")
+    assert await room.store.list(f"marks/{DEPLOYMENT}") == [f"marks/{DEPLOYMENT}/w.json"]
+
+
+class Hanging(Store):
+    """A storage that takes a write and never answers."""
+
+    asked: asyncio.Event
+
+    async def put_bytes(self, key: str, data: bytes, *, content_type: str) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+async def test_stop__is_not_kept_by_a_storage_that_hangs(room: Room) -> None:
+    job = await room.create("A boat")
+    store = Hanging(room.store._remote, place="hanging", root=room.media)
+    store.asked = asyncio.Event()
+    room.marks = Marks(store, deployment=DEPLOYMENT, worker="w")
+    submitter = room.another_submitter()
+    await submitter.run_once()
+    await store.asked.wait()
+    async with asyncio.timeout(5):
+        await submitter.drain()
+    assert ((await room.seen(job)).state, room.sold()) == (JobState.QUEUED, [])
 
 
 async def test_marks__what_is_none_stops_the_submissions(room: Room) -> None:
