@@ -1,7 +1,7 @@
 """What the usage log's rows mean for our jobs: adopted, not bought after all, or a stray that costs money too."""
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from sqlalchemy import Connection
@@ -20,7 +20,7 @@ from app.domain.usage_log import LoggedRequest, own_attempt, same_generation
 
 log = structlog.get_logger()
 BY_LOG = "usage_log"
-Lesson = Literal["known", "adopted", "not_bought", "stray", "too_early", "foreign"]
+Lesson = Literal["known", "adopted", "not_bought", "stray", "too_early", "unclear", "foreign"]
 FAILED_MESSAGE = "The upstream's log lists this request as failed. Nothing was bought."
 
 
@@ -34,6 +34,11 @@ def learn(conn: Connection, rows: list[LoggedRequest], *, deployment: str, now: 
     lessons = [_learn_bought(conn, job, row, n=attempt[1], now=now) for row in bought]
     if bought:
         return next((lesson for lesson in lessons if lesson != "known"), "known")
+    if not all(row.succeeded is False for row in rows):
+        # It may be a purchase that names no id: nothing is concluded from failed rows beside it, nor from time.
+        if job is not None and job.attempts == attempt[1] and job.is_doubtful and job.search_ended_at is None:
+            _leave_to_a_person(conn, job, submissions.latest(conn, job), reason="unclear_in_usage_log", now=now)
+        return "unclear"
     return "known" if job is None else _learn_failed(conn, job, rows[0], n=attempt[1], now=now)
 
 
@@ -64,9 +69,9 @@ def _learn_bought(conn: Connection, job: Job | None, row: LoggedRequest, *, n: i
 def _correct_charge(conn: Connection, job: Job, row: LoggedRequest, *, now: datetime) -> Lesson:
     """It was closed as perhaps billed, before anybody knew: now the log says what it cost."""
     _accept(conn, submissions.latest(conn, job), row, now=now)
-    known = (
-        {} if row.credits is None else {"charged_micros": credits_to_micros(row.credits), "charge_basis": "reported"}
-    )
+    known: dict[str, Any] = {}
+    if row.credits is not None:
+        known = {"charged_micros": credits_to_micros(row.credits), "charge_basis": "reported"}
     data = {"generation_id": row.inference_id}
     jobs.note(conn, job, type="job.charge_corrected", now=now, data=data, generation_id=row.inference_id, **known)
     return "adopted"
@@ -139,7 +144,7 @@ def _book_stray(conn: Connection, job: Job | None, row: LoggedRequest, *, now: d
         job_id=None if job is None else job.id,
         model=row.model,
         micros=micros,
-        bought_at=row.created_at,
+        bought_at=row.created_at or now,
         seen_at=now,
     )
     if not is_new:
@@ -192,12 +197,19 @@ def _end_search(conn: Connection, job: Job, submission: Submission, *, now: date
     """No trace of it for the whole window: what its caller chose in advance, or else an operator decides."""
     if not job.is_doubtful:
         return
-    data = {"attempt": submission.n, "reason": "not_in_usage_log"}
+    reason = "not_in_usage_log"
     wants_another = job.state is JobState.UNCONFIRMED and job.on_unconfirmed == "resubmit"
     if wants_another and submission.state is not SubmissionState.ACCEPTED:
         log.warning("unconfirmed_resubmitted", job_id=job.id)
+        data = {"attempt": submission.n, "reason": reason}
         jobs.advance(conn, job, to=JobState.QUEUED, now=now, data=data, wait_reason="resubmitted")
         return
-    log.error("submission_unresolved", job_id=job.id, request_id=submission.request_id)
+    _leave_to_a_person(conn, job, submission, reason=reason, now=now)
+
+
+def _leave_to_a_person(conn: Connection, job: Job, submission: Submission, *, reason: str, now: datetime) -> None:
+    """The log cannot tell: the job stays as it is, visibly, and gives its place upstream back."""
+    data = {"attempt": submission.n, "reason": reason}
+    log.error("submission_unresolved", job_id=job.id, request_id=submission.request_id, reason=reason)
     jobs.note(conn, job, type="job.unresolved", now=now, data=data, search_ended_at=now, wait_reason="needs_operator")
     announce(conn, SUBMIT)

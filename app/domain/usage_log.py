@@ -9,16 +9,17 @@ _OWN = re.compile(r"rly:([A-Za-z0-9]+):(job_[A-Za-z0-9]+):([0-9]{1,6})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedRequest:
-    """One row. `succeeded` proves a purchase; failed rows cost nothing. No row at all proves nothing for hours."""
+    """One row. `succeeded` proves a purchase, False that this request cost nothing; None is a word never seen before,
+    and proves neither. No row at all proves nothing for hours."""
 
     request_id: str
     """The `X-Client-Request-Id` that was sent along; empty where none was."""
     inference_id: str | None
     """For a generation, its id."""
-    succeeded: bool
+    succeeded: bool | None
     model: str
     credits: int | None
-    created_at: datetime
+    created_at: datetime | None
 
 
 def request_id(deployment: str, job_id: str, n: int) -> str:

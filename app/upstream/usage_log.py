@@ -1,4 +1,4 @@
-"""The upstream's usage log: one page of its rows in, ours out. What cannot be read is counted, never guessed."""
+"""The upstream's usage log: one page of its rows in, ours out. What cannot be told is None, never guessed."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,45 +11,39 @@ from app.upstream.wire import Malformed, usable_id, whole_credits
 PAGE_ROWS = 100
 """The most that one request may ask for, as documented."""
 _LONGEST_MODEL = 200
+_OUTCOMES = {"succeeded": True, "failed": False}
 
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """The rows of one page, as far as they could be read; `unreadable` counts the others."""
+    """The rows of one page, and whether the log goes on."""
 
     rows: list[LoggedRequest]
-    unreadable: int
     has_more: bool
 
 
 def read_log_page(document: Any) -> LogPage:
-    """Read one answer of `GET /v2/logs`; raise Malformed for what is no page of rows."""
+    """Read one answer of `GET /v2/logs`; raise Malformed for what is no page of rows, whole."""
     rows = document.get("data") if isinstance(document, dict) else None
-    if not isinstance(rows, list):
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise Malformed("The usage log has no rows.")
     pagination = document.get("pagination")
     more = pagination.get("has_more") if isinstance(pagination, dict) else None
     if not isinstance(more, bool):
         # Without it nobody can tell whether the log was read to its end.
         raise Malformed("The usage log does not say whether it goes on.")
-    read = [_row(row) if isinstance(row, dict) else None for row in rows]
-    found = [row for row in read if row is not None]
-    return LogPage(found, unreadable=len(read) - len(found), has_more=more)
+    return LogPage([_row(row) for row in rows], has_more=more)
 
 
-def _row(row: dict[str, Any]) -> LoggedRequest | None:
-    """Return one row; None if what it says of the purchase cannot be told for certain."""
-    status, request_id, created_at = row.get("status"), row.get("client_request_id"), _moment(row.get("created"))
-    if status not in ("succeeded", "failed") or created_at is None:
-        return None
-    cost, model = row.get("cost"), row.get("model")
+def _row(row: dict[str, Any]) -> LoggedRequest:
+    request_id, cost, model = row.get("client_request_id"), row.get("cost"), row.get("model")
     return LoggedRequest(
         request_id=request_id if isinstance(request_id, str) else "",
         inference_id=usable_id(row.get("inference_id")),
-        succeeded=status == "succeeded",
+        succeeded=_OUTCOMES.get(str(row.get("status")).lower()),
         model=model[:_LONGEST_MODEL] if isinstance(model, str) and storable(model) else "",
         credits=whole_credits(cost.get("credits")) if isinstance(cost, dict) else None,
-        created_at=created_at,
+        created_at=_moment(row.get("created")),
     )
 
 

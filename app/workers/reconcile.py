@@ -102,8 +102,6 @@ class Reconciler:
                 return None
             page = await self._upstream.log_page(start=read.start, end=read.end, offset=number * PAGE_ROWS)
             rows += page.rows
-            if page.unreadable:
-                log.warning("usage_log_rows_unreadable", rows=page.unreadable)
             if not page.has_more:
                 return rows
         log.error("usage_log_too_long", pages=MOST_PAGES)
@@ -161,7 +159,7 @@ class Reconciler:
                 return f"The upstream's log says that this generation was bought for {attempt[0]}."
             if row.model and not same_model(job.model, row.model):
                 return f"The upstream's log says that this generation was made by {row.model}, not by {job.model}."
-        if not any(row.succeeded for row in named):
+        if all(row.succeeded is False for row in named):
             return "The upstream's log lists this generation as failed: nothing was bought. Resolve it as not created."
         return None
 

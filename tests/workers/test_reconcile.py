@@ -1,5 +1,6 @@
 """The usage log tells what a lost answer did not: adopted, not bought, or nobody knows; never bought to find out."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -83,6 +84,26 @@ async def test_failed_row__three_times_and_the_job_is_rejected(room: Room) -> No
     seen = await room.seen(job)
     assert (seen.state, seen.error_code, seen.billed, seen.attempts) == (JobState.FAILED, "upstream_rejected", False, 3)
     assert room.sold() == []
+
+
+@pytest.mark.parametrize("odd", [{"succeeded": True, "inference_id": None}, {"succeeded": None}])
+async def test_unclear_row__is_no_proof_beside_a_failed_one(room: Room, odd: dict[str, Any]) -> None:
+    """A purchase that names no id, or a word never seen before: nothing is bought again on the word of other rows."""
+    job = await in_doubt(room, UNBOUGHT, on_unconfirmed="resubmit")
+    request_id = f"rly:{DEPLOYMENT}:{job.id}:1"
+    failed = LoggedRequest(
+        request_id=request_id, inference_id="i1", succeeded=False, model="veo2", credits=0, created_at=None
+    )
+
+    def learn(conn: Any) -> str:
+        rows = [failed, replace(failed, **odd)]
+        return learning.learn(conn, rows, deployment=DEPLOYMENT, now=room.clock.now)
+
+    assert await room.db.write(learn) == "unclear"
+    await search_in_vain(room)
+    seen = await room.seen(job)
+    assert (seen.state, seen.wait_reason) == (JobState.UNCONFIRMED, "needs_operator")
+    assert (await room.timeline(job)).count("job.unresolved") == 1
 
 
 async def test_no_row__waits_for_a_person_and_gives_its_place_back(room: Room) -> None:
