@@ -88,6 +88,7 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
             mode=role.mode,
             max_in_flight=settings.upstream_max_in_flight,
             max_image_bytes=settings.max_upload_bytes,
+            allow_unknown_models=settings.allow_unknown_models,
             content_origin=await _content_origin(store) if settings.content_redirect else None,
         )
         if not db.is_sqlite:

@@ -69,6 +69,9 @@ class Settings(BaseSettings):
         description="The upstream's key. It stays on the server.",
     )
     upstream_max_in_flight: int = Field(10, ge=1, le=10_000, description="Generations bought but not finished.")
+    allow_unknown_models: bool = Field(
+        False, description="Let models be used that the upstream lists and this build does not know, unchecked."
+    )
     submit_timeout_seconds: float = Field(120, ge=1, le=900, description="How long the paid POST may take.")
     poll_interval_seconds: float | None = Field(
         None, ge=0.05, le=3600, description="A fixed poll interval, instead of the learned one."

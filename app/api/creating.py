@@ -9,12 +9,12 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from app.api import asking, describing, estimating, orders, retrying, showing, uploads, waiting, wire
+from app.api import asking, describing, estimating, offering, orders, retrying, showing, uploads, waiting, wire
 from app.api.callers import Caller
 from app.api.deps import Creator, House, HouseDep, require_open
+from app.api.intake import Intake
 from app.api.orders import Order
 from app.api.schemas import RetryRequest, checked
-from app.api.uploads import Intake
 from app.db import creations, files, jobs
 from app.db.creations import Asked, Creation
 from app.db.engine import Connection
@@ -67,7 +67,7 @@ async def create_job(request: Request, caller: Creator, house: HouseDep) -> Resp
     asked = asking.read(request, body, idempotency_key=key, caller=caller)
     if replay := await asking.replay(asked, house=house):
         return replay
-    order = orders.order_of(body.content, catalogue=house.catalogue)
+    order = orders.order_of(body.content, offer=await offering.offer(house))
     quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
     estimating.require_within(quoted, cap_micros=estimating.cap_of(order.request.max_cost_usd))
     intake = Intake(house, order.attached)
@@ -101,7 +101,7 @@ async def retry_job(job_id: str, request: Request, caller: Creator, house: House
     if replay := await asking.replay(asked, house=house):
         return replay
     wish = checked(body.content, schema=RetryRequest, strict=True)
-    rules, new_job_id = await estimating.rules(house), new_id("job")
+    rules, offer, new_job_id = await estimating.rules(house), await offering.offer(house), new_id("job")
 
     def retry(conn: Connection) -> Made | Creation:
         now = _serialised(conn, asked, house=house)
@@ -112,7 +112,14 @@ async def retry_job(job_id: str, request: Request, caller: Creator, house: House
             return Made(live, showing.show(conn, live, house=house, caller=caller), status=200)
         charge, again = wish.accept_new_charge, new_job_id
         job = retrying.retry(
-            conn, job_id=job_id, new_id=again, accept_new_charge=charge, rules=rules, house=house, caller=caller
+            conn,
+            job_id=job_id,
+            new_id=again,
+            accept_new_charge=charge,
+            rules=rules,
+            offer=offer,
+            house=house,
+            caller=caller,
         )
         return _remembered(conn, job, asked=asked, house=house, caller=caller)
 
@@ -210,7 +217,7 @@ def _insert(
             due_at=now,
             created_at=now,
         ),
-        file_ids=files.references({name: intake.input.get(name) for name in order.model.media_parameters}),
+        file_ids=files.references([place.value for place in order.model.media_in(intake.input)]),
     )
     return _remembered(conn, job, asked=asked, house=house, caller=caller)
 

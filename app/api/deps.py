@@ -17,6 +17,7 @@ from app.db import access
 from app.db.access import Project
 from app.db.engine import Connection, Database
 from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
+from app.domain.listing import ListedModel
 from app.domain.secrets import Scope
 from app.domain.signing import Signer
 from app.domain.text import storable
@@ -47,10 +48,15 @@ class House:
     max_image_pixels: int = 50_000_000
     max_image_side: int | None = 4096
     """Longer images are scaled down: no model makes larger videos."""
+    max_clip_bytes: int = 30 << 20
+    max_sound_bytes: int = 15 << 20
+    allow_unknown_models: bool = False
+    """Whether a model that the upstream lists and the catalogue lacks may be used, its input unchecked."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at shutdown, followed by `db.signals.wake_all()`: requests that wait for a job then answer at once."""
     keys: KeyRing = field(default_factory=KeyRing)
     prices: Remembered[dict[str, Any]] = field(default_factory=lambda: Remembered(30.0))
+    listing: Remembered[list[ListedModel]] = field(default_factory=lambda: Remembered(30.0))
     readiness: Remembered[tuple[str, list[str]]] = field(default_factory=lambda: Remembered(1.0))
 
     def close_door(self) -> None:

@@ -10,6 +10,7 @@ from app.api.schemas import JobRequest
 from app.catalogue.catalogue import DEFAULT_MODEL, Catalogue, Model
 
 _MEDIA = "A link (http or https), a data URI or the id of a file. Links go upstream as given; we never fetch them."
+_FILE = {"type": "string", "format": "binary"}
 _UNUSED = ("HTTPValidationError", "ValidationError")
 
 
@@ -40,10 +41,10 @@ def _input_schema(model: Model) -> dict[str, Any]:
 
 
 def _parameter(name: str, model: Model) -> dict[str, Any]:
-    schema = model.properties[name]
+    schema: dict[str, Any] = model.strict_schema["properties"][name]
     if name in model.media_parameters:
         return schema | {"description": _MEDIA}
-    if schema.get("type") == "string" and name in model.input_schema.get("required", ()):
+    if schema.get("type") == "string" and name in model.required:
         return schema | {"pattern": r"\S"}
     return schema
 
@@ -67,31 +68,41 @@ def _job_request(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _job_form(catalogue: Catalogue) -> dict[str, Any]:
+    control = {name: _given(schema) for name, schema in JobRequest.model_json_schema()["properties"].items()}
+    del control["input"], control["metadata"]
     return {
-        "description": "Text parts are the control fields and the model's parameters, `metadata[key]` the metadata. "
-        "`image`, `tail_image` (and `input_reference`) are short for the parameters that take an image; a part may "
-        "also have the parameter's full name, and then hold a link or the id of a file.",
-        "anyOf": [_form_of(model) for model in catalogue.models.values()],
+        "description": "Text parts are the control fields and the model's parameters, `metadata[key]` the metadata. A "
+        "parameter that takes a link may also be a file, sent as a part of its name; one that takes several is sent as "
+        "several parts. `image`, `tail_image`, `video`, `audio` (and `input_reference`) are short for the parameters "
+        "that take such. Objects, and lists if you like, are JSON.",
+        "anyOf": [_form_of(model, control) for model in catalogue.models.values()],
     }
 
 
-def _form_of(model: Model) -> dict[str, Any]:
-    """One model's form. JSON Schema can't say "this or its short name", so images have their short names here."""
-    short = {name: "tail_image" if "tail" in name or "last" in name else "image" for name in model.media_parameters}
-    required = [short.get(name, name) for name in model.input_schema.get("required", ())]
-    control = {name: _given(schema) for name, schema in JobRequest.model_json_schema()["properties"].items()}
-    parts = {name: _parameter(name, model) for name in model.properties if name not in short}
+def _form_of(model: Model, control: dict[str, Any]) -> dict[str, Any]:
+    """One model's form. JSON Schema can't say "this or its short name", so media have their full names here."""
+    required = model.required
     return {
         "type": "object",
         "title": f"Form for {model.id}",
         "additionalProperties": False,
         "required": required if model.id == DEFAULT_MODEL else [*required, "model"],
-        "properties": {name: schema for name, schema in control.items() if name not in ("input", "metadata")}
+        "properties": control
         | {"model": {"const": model.id}}
-        | {name: {"type": "string", "format": "binary"} for name in short.values()}
-        | parts,
+        | {name: _part(name, model) for name in model.properties},
         "patternProperties": {r"^metadata\[[A-Za-z0-9_.-]{1,64}\]$": {"type": "string", "maxLength": 512}},
     }
+
+
+def _part(name: str, model: Model) -> dict[str, Any]:
+    """Return what stands in a form for a parameter: for what takes a link, a file."""
+    if name not in model.media_parameters:
+        return _parameter(name, model)
+    schema = model.strict_schema["properties"][name]
+    if "items" not in schema:
+        return dict(_FILE)
+    limits = {limit: schema[limit] for limit in ("minItems", "maxItems") if limit in schema}
+    return {"type": "array", "items": _FILE} | limits
 
 
 def _given(schema: dict[str, Any]) -> dict[str, Any]:

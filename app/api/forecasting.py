@@ -5,12 +5,12 @@ import math
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.api import describing, estimating, orders, uploads, wire
+from app.api import describing, estimating, offering, orders, uploads, wire
 from app.api.callers import Caller
 from app.api.deps import Creator, House, HouseDep
+from app.api.intake import Intake
 from app.api.orders import Order
 from app.api.schemas import EstimateView, QuoteView
-from app.api.uploads import Intake
 from app.db import durations, gate, jobs
 from app.db.engine import Connection
 from app.domain import pacing
@@ -35,7 +35,7 @@ async def estimate_job(request: Request, caller: Creator, house: HouseDep) -> Re
     the way: the estimate is above it, or the price is not known.
     """
     body = await wire.parse(request, cap=house.max_body_bytes)
-    order = orders.order_of(body.content, catalogue=house.catalogue)
+    order = orders.order_of(body.content, offer=await offering.offer(house))
     quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
     intake = Intake(house, order.attached)
     await intake.take(order)

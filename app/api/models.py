@@ -6,8 +6,9 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from app.api import describing, estimating
+from app.api import describing, estimating, offering
 from app.api.deps import House, HouseDep, Reader
+from app.api.offering import Offer
 from app.api.schemas import ModelList, ModelView
 from app.catalogue.catalogue import Model
 from app.db import durations
@@ -22,7 +23,8 @@ CREATED = 1_793_491_200
 @router.get("", summary="List the models", response_model=ModelList, responses=describing.answers(400, 401, 403, 503))
 async def list_models(caller: Reader, house: HouseDep) -> Response:
     """Every model with the schema of its input."""
-    views = await _views(list(house.catalogue.models.values()), house=house)
+    offer = await offering.offer(house)
+    views = await _views(offer.models(), offer=offer, house=house)
     return Response(ModelList(data=views).model_dump_json(), media_type="application/json")
 
 
@@ -34,26 +36,30 @@ async def list_models(caller: Reader, house: HouseDep) -> Response:
 )
 async def read_model(model_id: str, caller: Reader, house: HouseDep) -> Response:
     """One model; its id may hold slashes."""
+    offer = await offering.offer(house)
     try:
-        model = house.catalogue.get(model_id)
+        model = offer.get(model_id)
     except UnknownModel as error:
         raise NotFound(error.message, code="unknown_model") from None
-    [view] = await _views([model], house=house)
+    [view] = await _views([model], offer=offer, house=house)
     return Response(view.model_dump_json(), media_type="application/json")
 
 
-async def _views(models: list[Model], *, house: House) -> list[ModelView]:
+async def _views(models: list[Model], *, offer: Offer, house: House) -> list[ModelView]:
     rules = await estimating.rules(house)
     learned = await house.db.read(durations.read_all)
-    return [_view(model, rules=rules, learned=learned.get(model.id)) for model in models]
+    return [_view(model, offer=offer, rules=rules, learned=learned.get(model.id)) for model in models]
 
 
-def _view(model: Model, *, rules: Mapping[str, Any], learned: Durations | None) -> ModelView:
+def _view(model: Model, *, offer: Offer, rules: Mapping[str, Any], learned: Durations | None) -> ModelView:
     return ModelView(
         id=model.id,
         created=CREATED,
         owned_by=model.developer,
-        input_schema=model.strict_schema,
+        aliases=offer.aliases(model),
+        known=model.known,
+        available=offer.is_available(model),
+        input_schema=model.strict_schema if model.known else None,
         pricing=rules.get(model.id),
         typical_seconds=None if learned is None else round(learned.typical_seconds, 1),
     )

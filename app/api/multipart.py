@@ -1,5 +1,6 @@
 """`multipart/form-data` (RFC 7578): text parts and file parts of a body that has been read whole."""
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 MOST_PARTS = 64
-ALWAYS_FILES = frozenset({"image", "tail_image", "input_reference"})
-"""Parts that hold a file even where a client gives it no name."""
+SHORT_NAMES = frozenset({"image", "tail_image", "input_reference", "video", "audio"})
+"""Parts that hold a file even where a client gives it no name, unless they hold a link, a data URI or a file id."""
+_STANDS_FOR_A_FILE = re.compile(rb"https?://|data:|file_[0-9a-zA-Z]+\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +92,14 @@ class _Reader:
         if not options.get(b"name"):
             raise _malformed("a part has no name")
         self._name = _text(options[b"name"], what="A part's name")
-        self._is_file = b"filename" in options or b"filename*" in options or self._name in ALWAYS_FILES
+        self._is_file = b"filename" in options or b"filename*" in options
 
     def _extend_part(self, data: bytes, start: int, end: int) -> None:
         self._data += memoryview(data)[start:end]
 
     def _end_part(self) -> None:
-        if self._is_file:
+        unnamed = self._name in SHORT_NAMES and not _STANDS_FOR_A_FILE.match(self._data)
+        if self._is_file or unnamed:
             self.form.files.append((self._name, bytes(self._data)))
         else:
             self.form.texts.append((self._name, _text(bytes(self._data), what=f"{self._name!r}", param=self._name)))

@@ -6,7 +6,8 @@ from typing import Any
 from app.api import estimating, uploads
 from app.api.callers import Caller
 from app.api.deps import House, require_open
-from app.catalogue.catalogue import Catalogue, Model
+from app.api.offering import Offer
+from app.catalogue.catalogue import Model
 from app.db import endings, files, jobs
 from app.db.engine import Connection
 from app.domain.errors import Conflict, UnknownModel
@@ -29,6 +30,7 @@ def retry(
     new_id: str,
     accept_new_charge: bool,
     rules: Mapping[str, Any],
+    offer: Offer,
     house: House,
     caller: Caller,
 ) -> Job:
@@ -36,12 +38,12 @@ def retry(
     require_open(conn, caller)
     original = endings.retryable(conn, job_id, owner=caller.owner, accept_new_charge=accept_new_charge)
     now = house.db.now(conn)
-    model = _same_model(original, catalogue=house.catalogue)
+    model = _same_model(original, offer=offer)
     quoted = estimating.quote(model, original.input, rules=rules)
     estimating.require_within(quoted, cap_micros=original.max_cost_micros)
-    named = sorted(files.references({name: original.input.get(name) for name in model.media_parameters}))
-    if uploads.keep(conn, named, caller=caller, until=now + house.file_retention):
-        raise Conflict("The job's image is no longer kept. Make a new job with the image.", code="input_expired")
+    named = sorted(files.references([place.value for place in model.media_in(original.input)]))
+    if len(uploads.kept(conn, named, caller=caller, until=now + house.file_retention)) < len(named):
+        raise Conflict("The job's upload is no longer kept. Make a new job with the file.", code="input_expired")
     again = Job(
         id=new_id,
         project_id=original.project_id,
@@ -64,8 +66,8 @@ def retry(
     return jobs.insert(conn, again, file_ids=named)
 
 
-def _same_model(original: Job, *, catalogue: Catalogue) -> Model:
+def _same_model(original: Job, *, offer: Offer) -> Model:
     try:
-        return catalogue.get(original.model)
+        return offer.get(original.model)
     except UnknownModel:
         raise Conflict(f"The model {original.model!r} is no longer served.", code="model_gone") from None

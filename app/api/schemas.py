@@ -177,7 +177,10 @@ class ModelView(BaseModel):
     object: Literal["model"] = "model"
     created: int
     owned_by: str
-    input_schema: dict[str, Any]
+    aliases: list[str] = Field(description="Other names of the model at the upstream; they can be asked for as well.")
+    known: bool = Field(description="False for a model that only the upstream knows: its input is passed on unchecked.")
+    available: bool | None = Field(description="Whether the upstream lists it now; null before its list was read.")
+    input_schema: dict[str, Any] | None = Field(description="The model's parameters; null if it is not known.")
     pricing: dict[str, Any] | None = Field(description="The upstream's price rule; null while it is not known.")
     typical_seconds: float | None = Field(description="Learned from past jobs; null before the first.")
 

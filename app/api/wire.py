@@ -108,6 +108,14 @@ async def _off_loop(body: bytes, work: Callable[[], T]) -> T:
 
 def parse_json(body: bytes) -> dict[str, Any]:
     """Return the JSON object in `body`; raise InvalidRequest, naming the field where one is at fault."""
+    found = parse_value(body)
+    if not isinstance(found, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    return found
+
+
+def parse_value(body: bytes) -> Any:
+    """Return the JSON value in `body`; raise InvalidRequest, naming the field where one is at fault."""
     try:
         text = body.decode("utf-8")
         found = json.loads(text, parse_int=_integer, object_pairs_hook=_object)
@@ -118,8 +126,6 @@ def parse_json(body: bytes) -> dict[str, Any]:
         raise InvalidRequest(f"The body is no valid JSON: {error.msg} ({place}).", code="invalid_json") from None
     except RecursionError:
         raise _too_deep() from None
-    if not isinstance(found, dict):
-        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
     check_values(found)
     return found
 

@@ -14,7 +14,9 @@ _WORDS: dict[str, MediaKind] = {
 }  # fmt: skip
 """What a parameter's name says it takes. The first of these words counts: `mask_video_url` is a video."""
 _URI_NAME = re.compile(r"(?:.*_)?urls?")
-_NO_LINK = re.compile(r"data:|file_[0-9a-zA-Z]+\Z|attached:", re.IGNORECASE)
+ATTACHED = "attached:"
+"""How a file part of a form stands in an input until it is stored. It is looked up, never trusted."""
+_NO_LINK = re.compile(rf"data:\w+/|file_[0-9a-zA-Z]+\Z|{ATTACHED}\d+\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

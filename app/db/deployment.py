@@ -1,7 +1,7 @@
 """What this database is: its deployment id, sandbox or real, the price list it holds and the workers that serve it."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from app.db.columns import insert_if_absent
 from app.db.tables import deployment, price_list, workers
+from app.domain.listing import ListedModel
 
 Mode = Literal["real", "sandbox"]
 
@@ -52,15 +53,30 @@ def last_beat(conn: Connection, *, host: str | None = None) -> datetime | None:
     return conn.execute(newest).scalar_one_or_none()
 
 
-def save_prices(conn: Connection, *, etag: str | None, rules: Mapping[str, Any] | None, now: datetime) -> None:
-    """Keep the upstream's price list; `rules` None means that it has not changed."""
+def save_prices(
+    conn: Connection,
+    *,
+    etag: str | None,
+    rules: Mapping[str, Any] | None,
+    models: Sequence[ListedModel] = (),
+    now: datetime,
+) -> None:
+    """Keep the upstream's list of models and prices; `rules` None means that it has not changed."""
     if rules is None:
         conn.execute(price_list.update().values(fetched_at=now))
-    elif not insert_if_absent(conn, price_list, id=1, etag=etag, fetched_at=now, rules=rules):
-        conn.execute(price_list.update().values(etag=etag, fetched_at=now, rules=rules))
+        return
+    values = {"etag": etag, "fetched_at": now, "rules": rules, "models": [model.to_json() for model in models]}
+    if not insert_if_absent(conn, price_list, id=1, **values):
+        conn.execute(price_list.update().values(**values))
 
 
 def read_prices(conn: Connection) -> tuple[str | None, dict[str, Any]]:
     """Return the price list's ETag and its rules by model; empty before the first was fetched."""
     row = conn.execute(sa.select(price_list.c.etag, price_list.c.rules)).one_or_none()
     return (None, {}) if row is None else (row.etag, row.rules)
+
+
+def read_listing(conn: Connection) -> list[ListedModel] | None:
+    """Return the models that the upstream lists; None before the first list was fetched."""
+    found = conn.execute(sa.select(price_list.c.models)).scalar_one_or_none()
+    return None if found is None else [ListedModel.from_json(model) for model in found]

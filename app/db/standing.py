@@ -80,6 +80,7 @@ price_list = sa.Table(
     sa.Column("etag", sa.Text),
     sa.Column("fetched_at", UtcDateTime, nullable=False),
     sa.Column("rules", Json, nullable=False),
+    sa.Column("models", Json),
     sa.CheckConstraint("id = 1", name="single_row"),
 )
 

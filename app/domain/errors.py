@@ -33,6 +33,7 @@ What goes wrong with bytes (`MediaError`):
 
     MediaError
     ├── NotAnImage                an upload that does not decode; becomes a 400
+    ├── NotAClip                  an uploaded video or sound that does not decode; becomes a 400
     ├── NotAVideo                 a result that is no playable video
     ├── DownloadFailed            a result URL could not be read; `gone` when it will not come back
     │   └── AddressRefused        the address is not one we may call
@@ -197,6 +198,10 @@ class MediaError(Exception):
 
 class NotAnImage(MediaError):
     """The upload does not decode as an image we take."""
+
+
+class NotAClip(MediaError):
+    """The upload does not decode as a video or a sound we take."""
 
 
 class NotAVideo(MediaError):

@@ -132,15 +132,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """An upload that we hold until it expires."""
+    """An upload that we hold until it expires. A sound has neither width nor height."""
 
     id: str
     project_id: str
     subject: str | None
     content_type: str
     size_bytes: int
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     sha256: str
     storage_key: str
     created_at: datetime

@@ -43,7 +43,7 @@ def inspect(source: BinaryIO, *, max_width: int) -> tuple[dict[str, Any], Callab
 
 def probe(source: BinaryIO) -> dict[str, Any]:
     """Return duration, size, frame rate and codec of a complete MP4. Raises Refused."""
-    size = _check_boxes(source)
+    size = check_boxes(source)
     with _opened(source) as (container, stream):
         last_key = _check_index(stream.index_entries, size=size)
         frame = _first_frame(container.demux(stream))
@@ -71,7 +71,7 @@ def poster(source: BinaryIO, *, max_width: int) -> bytes:
     return written.getvalue()
 
 
-def _check_boxes(source: BinaryIO) -> int:
+def check_boxes(source: BinaryIO) -> int:
     """Walk the outer boxes (ISO 14496-12, 4.2): `ftyp` first, a `moov`, none reaching past the end. Return the size."""
     size = source.seek(0, os.SEEK_END)
     offset, kinds = 0, set[bytes]()

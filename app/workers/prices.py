@@ -25,7 +25,7 @@ class PriceKeeper:
 
     async def run_once(self) -> bool:
         """Fetch the list if it changed; try again soon if that failed."""
-        etag, _ = await self._db.read(deployment.read_prices)
+        etag = await self._db.read(_known_etag)
         try:
             fresh = await self._upstream.prices(etag=etag)
         except UpstreamFailure as failure:
@@ -35,9 +35,8 @@ class PriceKeeper:
 
         def keep(conn: Connection) -> None:
             rules = None if fresh is None else {name: rule.to_json() for name, rule in fresh.rules.items()}
-            deployment.save_prices(
-                conn, etag=None if fresh is None else fresh.etag, rules=rules, now=self._db.now(conn)
-            )
+            etag, models = (None, ()) if fresh is None else (fresh.etag, fresh.models)
+            deployment.save_prices(conn, etag=etag, rules=rules, models=models, now=self._db.now(conn))
 
         await self._db.write(keep)
         self.interval_seconds = self._usual_interval_seconds
@@ -45,3 +44,9 @@ class PriceKeeper:
 
     async def drain(self) -> None:
         """Nothing is left under way between two rounds."""
+
+
+def _known_etag(conn: Connection) -> str | None:
+    """Return the tag of the list that is kept; None if the models of it are not, which an older build left out."""
+    etag, _ = deployment.read_prices(conn)
+    return None if deployment.read_listing(conn) is None else etag
