@@ -24,8 +24,9 @@ def guess_durations(settings: Settings, *, median_seconds: float) -> None:
     db = Database(settings.sqlalchemy_url)
     try:
         with db.transaction() as conn:
+            seen = durations.read_all(conn)
             for model in catalogue.load().models:
-                if durations.read(conn, model).seen == 0:
+                if model not in seen:
                     durations.observe(conn, model, median_seconds)
     finally:
         db.close()

@@ -19,7 +19,11 @@ from app.cli.targets import Target
 
 Images = Annotated[
     list[str] | None,
-    typer.Argument(metavar="IMAGE", help="Paths, links, data URIs, file ids: a video each.", show_default=False),
+    typer.Argument(
+        metavar="IMAGE",
+        help="Paths (also of videos and sounds), links, data URIs, file ids: a video each.",
+        show_default=False,
+    ),
 ]
 Prompt = Annotated[str | None, typer.Option("--prompt", "-p", help="What should happen.")]
 ModelName = Annotated[

@@ -30,14 +30,25 @@ def models_command(model: Name = None, *, as_json: terminal.AsJson = False) -> N
     elif model:
         _show_one(found)
     else:
-        rows = [[row["id"], row["owned_by"], _price(row["pricing"]), _seconds(row["typical_seconds"])] for row in found]
+        rows = [
+            [_name(row), row["owned_by"], _price(row["pricing"]), _seconds(row["typical_seconds"])] for row in found
+        ]
         terminal.show_table(["MODEL", "BY", "PRICE", "DONE IN"], rows, spare=(1, 3))
+
+
+def _name(model: dict[str, Any]) -> str | Text:
+    return Text(f"{model['id']} (not offered now)", "dim") if model["available"] is False else model["id"]
 
 
 def _show_one(model: dict[str, Any]) -> None:
     terminal.say(Text(model["id"], "bold"))
     terminal.say(f"by {model['owned_by']}, {_price(model['pricing'])}, takes {_seconds(model['typical_seconds'])}")
+    if model["available"] is False:
+        terminal.say(Text("The upstream does not list it now.", "yellow"))
     schema = model["input_schema"]
+    if schema is None:
+        terminal.say("This build does not know what it takes: parameters are passed on unchecked.")
+        return
     required = schema.get("required", [])
     rows: list[list[str | Text]] = [
         [name, Text("required", "yellow") if name in required else Text(_default(given), "dim"), _takes(given)]
@@ -54,6 +65,13 @@ def _takes(given: dict[str, Any]) -> str:
     """Return in words what a parameter may be."""
     if "enum" in given:
         return ", ".join(str(option) for option in given["enum"])
+    if "items" in given:
+        most = f"up to {given['maxItems']} of: " if "maxItems" in given else "list of: "
+        return most + _takes(given["items"])
+    if branches := given.get("anyOf") or given.get("oneOf"):
+        return ", or ".join(dict.fromkeys(map(_takes, branches)))
+    if "properties" in given:
+        return f"JSON object of {', '.join(given['properties'])}"
     kind = "link or file" if given.get("format") == "uri" else str(given.get("type", "any"))
     if "minimum" in given or "maximum" in given:
         return f"{kind}, {given.get('minimum', '')} to {given.get('maximum', '')}"

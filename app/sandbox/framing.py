@@ -20,7 +20,7 @@ _LINES = range(240, 721)
 _LONGEST_SECONDS = 30.0
 _COMMON_RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4")
 _LINES_BY_NAME = {"hd": 720, "fhd": 1080, "2k": 1440, "4k": 2160}
-_TAIL = re.compile("tail|last")
+_TAIL = re.compile("tail|last|frame1")
 
 
 def order_for(model: Model, inputs: dict[str, Any], stills: Path) -> Order:
@@ -30,7 +30,7 @@ def order_for(model: Model, inputs: dict[str, Any], stills: Path) -> Order:
     prompt = without_marks(str(given.get("prompt") or ""))
     width, height = frame_size(
         str(given.get("aspect_ratio") or given.get("ratio") or given.get("frame_size") or ""),
-        resolution=str(given.get("resolution") or ""),
+        resolution=str(given.get("resolution") or given.get("max_resolution") or ""),
         allowed=[str(option) for option in model.properties.get("aspect_ratio", {}).get("enum", [])],
         image=size_of(first, stills) if first else None,
     )
@@ -53,12 +53,8 @@ def frame_size(asked: str, *, resolution: str, allowed: list[str], image: tuple[
 
 def _stills(model: Model, inputs: dict[str, Any]) -> tuple[str | None, str | None]:
     """Return the first and the last frame among the images given."""
-    images: dict[str, str] = {}
-    for name, kind in model.media_parameters.items():
-        value = inputs.get(name)
-        value = value[0] if isinstance(value, list) and value else value
-        if kind == "image" and isinstance(value, str):
-            images[name] = value
+    found = [(place.path, place.value) for place in model.media_in(inputs) if place.kind == "image"]
+    images = {".".join(map(str, path)): value for path, value in found}
     first = next((value for name, value in images.items() if not _TAIL.search(name)), None)
     last = next((value for name, value in images.items() if _TAIL.search(name)), None)
     return (first, last) if first else (last, None)
@@ -71,7 +67,7 @@ def _ratio(text: str) -> float | None:
 
 
 def _lines(resolution: str) -> int:
-    match = re.fullmatch(r"(\d+)p", resolution.lower())
+    match = re.fullmatch(r"(\d+)p?", resolution.lower())
     lines = int(match[1]) if match else _LINES_BY_NAME.get(resolution.lower(), 720)
     return min(max(lines, _LINES.start), _LINES.stop - 1)
 

@@ -1,4 +1,4 @@
-"""Reading a submission as the upstream does: its JSON, its model's schema, the images inside it."""
+"""Reading a submission as the upstream does: its JSON, its model's schema, the media inside it."""
 
 import asyncio
 import base64
@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema_rs
 from PIL import Image, UnidentifiedImageError
 
+from app.catalogue import media
 from app.catalogue.catalogue import Model
 from app.sandbox.answers import Refused
 
@@ -56,33 +57,30 @@ def check(model: Model, given: dict[str, Any]) -> dict[str, Any]:
     return inputs
 
 
-async def keep_images(model: Model, inputs: dict[str, Any], stills: Path) -> dict[str, Any]:
-    """Return the input with every inline image checked, stored and named by its checksum.
+async def keep_media(model: Model, inputs: dict[str, Any], stills: Path) -> dict[str, Any]:
+    """Return the input with every inline image checked, stored and named by its checksum; others are named only.
 
     Raises Refused (400) for what neither is a link nor decodes. Links are never fetched.
     """
-    kept = dict(inputs)
-    for name, kind in model.media_parameters.items():
-        match inputs.get(name):
-            case str(value):
-                kept[name] = await _keep(name, kind, value, stills)
-            case list(values):
-                kept[name] = [await _keep(name, kind, value, stills) for value in values]
+    kept = inputs
+    for place in model.media_in(inputs):
+        name = ".".join(map(str, place.path))
+        kept = media.replaced(kept, place.path, await _keep(name, place.kind, place.value, stills))
     return kept
 
 
-async def _keep(name: str, kind: str, value: str, stills: Path) -> str:
+async def _keep(name: str, kind: str | None, value: str, stills: Path) -> str:
     if value.startswith(("http://", "https://")):
         return value
     if not value.startswith("data:"):
         raise invalid(f'"{name}" expected a URL or a base64 data URI, received {_kind(value)}')
-    if kind != "image":
-        return f"inline:{hashlib.sha256(value.encode()).hexdigest()}"
     try:
         content = base64.b64decode(value.partition(",")[2], validate=True)
     except (binascii.Error, ValueError):
         raise invalid(f'"{name}" expected base64, received text that is not') from None
     digest = hashlib.sha256(content).hexdigest()
+    if kind != "image":
+        return f"inline:{digest}"
     if not (stills / digest).exists():
         await asyncio.to_thread(_store_still, name, content, stills / digest)
     return STILL + digest

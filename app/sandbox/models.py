@@ -41,8 +41,7 @@ async def models(request: Request) -> Response:
 
 def _entry(box: Sandbox, model: Model) -> dict[str, Any]:
     kinds = sorted(set(model.media_parameters.values()))
-    needs = model.input_schema.get("required", ())
-    needs_media = any(name in needs for name in model.media_parameters)
+    needs_media = any(name in model.required for name in model.media_parameters)
     capabilities = [_CAPABILITY_OF[kind] for kind in kinds] + ([] if needs_media else ["text_to_video"])
     canonical = CANONICAL.get(model.id, model.id)
     return {

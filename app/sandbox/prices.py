@@ -56,7 +56,7 @@ class Price:
 
     @property
     def kind(self) -> str:
-        if "audio_url" in self.model.input_schema.get("required", ()):
+        if "audio_url" in self.model.required:
             return "variable"  # as long as the given sound: nobody can quote that ahead
         return "variants" if len(self._resolutions) > 1 and self._unit == "second" else "fixed"
 

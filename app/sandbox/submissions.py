@@ -11,7 +11,7 @@ from app.catalogue.catalogue import Model
 from app.sandbox.answers import CutResponse, Refused
 from app.sandbox.faults import AFTER_PURCHASE, BEFORE_PURCHASE, Faults, UnknownFault, number, parse_prompt, stays
 from app.sandbox.generations import Generation, new_id, on_the_wire, outcome_of, seconds_needed, style_of, usage
-from app.sandbox.intake import check, invalid, keep_images, read_body
+from app.sandbox.intake import check, invalid, keep_media, read_body
 from app.sandbox.mishaps import asked_in_header, strike
 from app.sandbox.prices import usd
 from app.sandbox.sandbox import CANONICAL, Sandbox, client_request_id, new_inference_id, new_request_id, of
@@ -58,7 +58,7 @@ async def _read(request: Request, box: Sandbox, submission: Submission) -> tuple
     submission.model_name = body.pop("model")
     model = box.model(submission.model_name)
     submission.model_name = CANONICAL.get(model.id, model.id)
-    inputs = await keep_images(model, check(model, body), box.studio.stills)
+    inputs = await keep_media(model, check(model, body), box.studio.stills)
     prompt = str(inputs.get("prompt") or "")
     subject = hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()
     try:

@@ -44,13 +44,14 @@ document.addEventListener("paste", (event) => {
   if (file && shown.pictures.length) pictures[0].take(file);
 });
 
-const properties = (model) => model.input_schema.properties;
-const required = (model) => model.input_schema.required ?? [];
+const properties = (model) => model.input_schema?.properties ?? {};
+const required = (model) => model.input_schema?.required ?? [];
 const isImageField = (name, schema) => schema?.format === "uri" && name.includes("image");
 const imagesOf = (model) => required(model).filter((name) => isImageField(name, properties(model)[name]));
 
 /** Whether this page has a field for everything that the model needs. */
 function canBeMadeHere(model) {
+  if (!model.known) return false;
   const offered = ["prompt", ...CHOICES, ...imagesOf(model)];
   return required(model).every((name) => offered.includes(name));
 }

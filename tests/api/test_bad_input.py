@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from app.api import uploads
+from app.api import intake
 from app.api.deps import House
 from app.db.engine import Database
 from tests.api.conftest import count, data_uri, require_error, stored
@@ -140,7 +140,7 @@ async def test_errors__help(client: httpx2.AsyncClient) -> None:
     async def message(given: dict[str, Any]) -> str:
         return str(require_error(await client.post("/v1/jobs", json=given), 400)["message"])
 
-    assert "Did you mean 'veo2/image-to-video'?" in await message(body(model="veo3/image-to-video"))
+    assert "Did you mean 'veo2/image-to-video'" in await message(body(model="veo3/image-to-video"))
     assert "Did you mean 'duration'?" in await message(with_input(durations=5))
     assert "Did you mean 'metadata'?" in await message(body(metadatas={}))
     assert "belong into 'input'" in await message(body(prompt="p"))
@@ -174,7 +174,7 @@ async def test_links__must_be_usable(client: httpx2.AsyncClient, link: str) -> N
 def test_links__of_any_usable_form_are_taken() -> None:
     links = (LINK, "HTTP://HOST/", "http://user:pw@host:8080/?q#f", "http://[::1]:8080/x", "https://bücher.example/ü")
     for link in links:
-        uploads.require_link(link, param="p")
+        intake.require_link(link, param="p")
 
 
 def bomb(width: int, height: int) -> bytes:

@@ -23,7 +23,7 @@ def test_get__the_default_and_two_of_each_kind(models: Catalogue) -> None:
 
 
 def test_get__unknown_model_suggests_the_closest(models: Catalogue) -> None:
-    with pytest.raises(UnknownModel, match=r"Did you mean 'veo2/image-to-video'\?") as caught:
+    with pytest.raises(UnknownModel, match=r"Did you mean 'veo2/image-to-video'") as caught:
         models.get("veo2/image-to-vidoe")
     assert caught.value.param == "model"
 
