@@ -63,8 +63,10 @@ def _telling(faults: Sequence[Any]) -> Any:
     branches = getattr(fault.kind, "context", None)
     if not branches:
         return fault
-    meant = min(branches, key=lambda branch: _distance(branch, list(fault.instance_path)))
-    return _telling(meant)
+    distances = [_distance(branch, list(fault.instance_path)) for branch in branches]
+    closest = min(distances)
+    of_no_type, *_ = closest
+    return fault if of_no_type else _telling(branches[distances.index(closest)])
 
 
 def _distance(branch: Sequence[Any], path: list[Any]) -> tuple[bool, bool, int]:
@@ -98,10 +100,16 @@ def _expectation(fault: Any) -> str:
         allowed = [str(option) for option in fault.kind.options]
         return f"must be one of {', '.join(allowed)}.{_closest(fault.instance, fault.kind.options)}"
     if kind == "type":
-        return f"must be {' or '.join(_TYPES[name] for name in fault.kind.types)}."
+        return f"must be {_types([fault])}."
+    if branches := getattr(fault.kind, "context", None):
+        return f"must be {_types([fault for branch in branches for fault in branch if fault.kind.name == 'type'])}."
     if kind in _LIMITS:
         return _LIMITS[kind].format(fault.kind.limit)
     return f"does not fit the model's schema ({kind}). GET /v1/models shows it."
+
+
+def _types(faults: Sequence[Any]) -> str:
+    return " or ".join(dict.fromkeys(_TYPES[name] for fault in faults for name in fault.kind.types))
 
 
 def _closest(given: Any, options: Sequence[Any]) -> str:

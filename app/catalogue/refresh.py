@@ -35,12 +35,12 @@ def refreshed(known: Iterable[Facts], found: Iterable[Facts]) -> dict[str, Facts
     return models
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], *, file: Path = facts.FILE) -> int:
     """Refresh the file and say what changed. Nothing is written if any document cannot be read."""
     if not arguments or arguments[0].startswith("-"):
         sys.stdout.write(USAGE)
         return 0 if arguments in (["-h"], ["--help"]) else 2
-    known = {model.id: model for model in facts.read()}
+    known = {model.id: model for model in facts.read(file)}
     found: list[Facts] = []
     for path in _documents(arguments):
         try:
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("There is no model in these documents. Nothing was changed.\n")
         return 1
     models = refreshed(known.values(), found)
-    facts.write(models.values())
+    facts.write(models.values(), file)
     for id_, model in sorted(models.items()):
         if known.get(id_) != model:
             sys.stdout.write(f"{'changed' if id_ in known else 'added'}: {id_}\n")
