@@ -1,5 +1,6 @@
 """Runs in the child process only: is this the video or the sound that it claims to be? Decodes its beginning."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -24,6 +25,7 @@ _WORDS = {"video": "video", "audio": "sound"}
 
 def probe(source: BinaryIO, *, demuxer: str, kind: str, max_pixels: int) -> tuple[dict[str, Any], bytes]:
     """Return the size in pixels, if it has any. Raises Refused."""
+    source = io.BytesIO(source.read())  # an upload comes through a pipe, and demuxers jump about
     if demuxer == "mp4":
         check_boxes(source)
     with _opened(source, demuxer=demuxer, kind=kind) as container:
