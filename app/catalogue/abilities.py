@@ -1,5 +1,6 @@
 """What a model lets a caller choose about its video: how long, which shape, how large."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ _DURATION = ("duration",)
 _ASPECT_RATIO = ("aspect_ratio", "ratio")
 _RESOLUTION = ("resolution", "max_resolution")
 _FRAME_SIZE = ("frame_size",)
+_LINES_BY_NAME = {"hd": 720, "fhd": 1080, "2k": 1440, "4k": 2160}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,19 @@ def resolution_of(model: Model) -> Ability | None:
 def frame_size_of(model: Model) -> Ability | None:
     """Return how width and height are chosen together (`1280:720`); None for the models that have them apart."""
     return _first(model, _FRAME_SIZE)
+
+
+def lines(resolution: Any) -> int | None:
+    """Return the pixels of the shorter side: 720 for `720p`, `720P`, `hd` or 720; None for what names none."""
+    word = str(resolution).lower()
+    number = word.removesuffix("p")
+    return int(number) if number.isascii() and number.isdecimal() else _LINES_BY_NAME.get(word)
+
+
+def shape(text: Any) -> tuple[int, int] | None:
+    """Return the two numbers of `16:9`, `1280:720` or `1280x720`; None for any other text."""
+    match = re.fullmatch(r"([1-9]\d{0,4})[:xX*]([1-9]\d{0,4})", str(text), re.ASCII)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def _first(model: Model, names: tuple[str, ...]) -> Ability | None:

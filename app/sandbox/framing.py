@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from app.catalogue import abilities
 from app.catalogue.catalogue import Model
 from app.sandbox.faults import without_marks
 from app.sandbox.film import Order
@@ -19,7 +20,6 @@ _LONGEST_SIDE = 1280
 _LINES = range(240, 721)
 _LONGEST_SECONDS = 30.0
 _COMMON_RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4")
-_LINES_BY_NAME = {"hd": 720, "fhd": 1080, "2k": 1440, "4k": 2160}
 _TAIL = re.compile("tail|last|frame1")
 
 
@@ -61,14 +61,12 @@ def _stills(model: Model, inputs: dict[str, Any]) -> tuple[str | None, str | Non
 
 
 def _ratio(text: str) -> float | None:
-    """Read `16:9`, `1280:720` or `1280x720`."""
-    match = re.fullmatch(r"(\d+)[:x*](\d+)", text)
-    return int(match[1]) / int(match[2]) if match and int(match[1]) and int(match[2]) else None
+    sides = abilities.shape(text)
+    return sides[0] / sides[1] if sides else None
 
 
 def _lines(resolution: str) -> int:
-    match = re.fullmatch(r"(\d+)p?", resolution.lower())
-    lines = int(match[1]) if match else _LINES_BY_NAME.get(resolution.lower(), 720)
+    lines = abilities.lines(resolution) or 720
     return min(max(lines, _LINES.start), _LINES.stop - 1)
 
 
