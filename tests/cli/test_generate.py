@@ -13,6 +13,7 @@ import pytest
 
 from tests.acceptance.processes import free_port
 from tests.cli.conftest import FAILING, SLOW, Run, Served, started, wait_for
+from tests.clips import clip, sound
 
 
 def read(done: "subprocess.CompletedProcess[str]") -> Any:
@@ -76,6 +77,24 @@ def test_generate__takes_links_data_uris_and_files_for_parameters(reelay: Run) -
     assert taken["job"]["input"]["image_url"] == link
     assert taken["job"]["input"]["tail_image_url"].startswith("file_")
     assert refused["error"]["code"] == "invalid_image"
+
+
+def test_generate__takes_videos_and_sounds_by_path_and_objects_as_json(reelay: Run, folder: Path) -> None:
+    (folder / "clip.mp4").write_bytes(clip())
+    (folder / "voice.wav").write_bytes(sound())
+    edit = ["--model", "klingai/video-o1-video-to-video-edit", "-p", "x", "-d", "--json"]
+    element = {"frontal_image_url": "https://a.example/a.jpg", "reference_image_urls": ["https://a.example/b.jpg"]}
+    [edited] = read(reelay("generate", "clip.mp4", *edit, "--param", f"elements={json.dumps(element)}"))
+    assert edited["job"]["input"]["video_url"].startswith("file_")
+    assert edited["job"]["input"]["elements"] == [element]
+    talk = ["--model", "klingai/avatar-pro", "--param", "audio_url=@voice.wav", "-d", "--json"]
+    [talked] = read(reelay("generate", "cat.jpg", *talk))
+    assert {name: id_[:5] for name, id_ in talked["job"]["input"].items()} == {
+        "image_url": "file_",
+        "audio_url": "file_",
+    }
+    [linked] = read(reelay("generate", "https://a.example/clip.mp4", *edit))
+    assert linked["job"]["input"]["video_url"] == "https://a.example/clip.mp4"
 
 
 def test_generate__takes_a_file_id(reelay: Run) -> None:

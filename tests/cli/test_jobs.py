@@ -103,10 +103,13 @@ def test_watch__a_restart_of_the_service_is_no_end(served: Served, made: Made, f
 def test_models__all_and_one(reelay: Run) -> None:
     listed = {row[0]: row[2] for row in rows(reelay("models").stdout)}
     assert listed["veo2/image-to-video"] == "0.50 USD per second"
+    assert len(listed) == 143
     one = reelay("models", "veo2/image-to-video")
     assert ["image_url", "required", "link or file"] in rows(one.stdout)
     assert ["duration", "5", "5, 6, 7, 8"] in rows(one.stdout)
     assert json.loads(reelay("models", "veo2", "--json").stdout)["id"] == "veo2"
+    deep = {row[0]: row[2] for row in rows(reelay("models", "klingai/video-v3-pro-image-to-video").stdout)[1:]}
+    assert deep["elements"] == "up to 4 of: JSON object of reference_image_urls, frontal_image_url, video_url"
     unknown = reelay("models", "veo2/image-to-vide")
     assert (unknown.returncode, "Did you mean" in unknown.stderr) == (1, True)
 

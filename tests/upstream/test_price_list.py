@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from app.domain.errors import FetchFailed
+from app.domain.listing import ListedModel
 from app.domain.money import FixedPrice, VariablePrice, VariantPrice
 from app.upstream.client import UpstreamClient
 from app.upstream.prices import read_price_list
@@ -124,3 +125,17 @@ async def test_prices__long_list_is_read_whole(pretend: Pretend) -> None:
     found = await pretend(always(200, json=rows)).prices()
     assert found is not None
     assert len(found.rules) == 2000
+
+
+def test_read_price_list__lists_models_that_have_no_price_too() -> None:
+    found = read_price_list(
+        listing(
+            row("a", PER_SECOND, aliases=["a/old", None], info={"developer": "Acme\x00 Corporation"}),
+            row("b/c", {"kind": "by the moon"}),
+            row("chat", PER_SECOND, type="internal/chat-completions"),
+            row("", PER_SECOND),
+        ),
+        etag=None,
+    )
+    assert found.models == (ListedModel("a", ("a/old",), "Acme Corporation"), ListedModel("b/c", (), "b"))
+    assert (set(found.rules), found.skipped) == ({"a", "a/old"}, 2)

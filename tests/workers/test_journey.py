@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from app.db import deployment, files
+from app.db.tables import price_list
 from app.domain.errors import NotFound
 from app.domain.states import JobState
 from app.outbound.download import Downloaded
@@ -163,6 +164,19 @@ async def test_prices__are_kept_and_asked_for_by_etag(room: Room) -> None:
     etag, rules = await room.db.read(deployment.read_prices)
     assert etag
     assert rules["veo2"]["kind"] == "fixed"
+    listing = await room.db.read(deployment.read_listing)
+    assert listing is not None
+    assert ("google/veo2/image-to-video", ("veo2/image-to-video",)) in {(model.id, model.aliases) for model in listing}
+
+
+async def test_prices__the_list_is_read_anew_where_an_older_build_kept_no_models(room: Room) -> None:
+    await room.beat("prices")
+    listing = await room.db.read(deployment.read_listing)
+    with room.db.transaction() as conn:
+        conn.execute(price_list.update().values(models=None))
+    await room.beat("prices")
+    assert listing
+    assert await room.db.read(deployment.read_listing) == listing
 
 
 async def test_save__storage_away_and_then_an_expired_url_still_ends_well(room: Room) -> None:
