@@ -12,7 +12,7 @@ from tests.acceptance.processes import Server, clean_environment
 
 ROOT = Path(__file__).parents[2]
 
-# Run after the page's own blocks: a broken connection and a failing server before `create` gets through; pages of one job.
+# Runs after the page's blocks: `create` meets a broken connection and a failing server; pages of two jobs.
 PYTHON_TROUBLE = """
 direct, troubles = reelay, ["broken", "failing"]
 
@@ -24,7 +24,7 @@ def answer(request):
 
 reelay = httpx2.Client(base_url=direct.base_url, headers=direct.headers, transport=httpx2.MockTransport(answer))
 print(create(body, idempotency_key=order_key, pauses=(0, 0))["id"], len(troubles))
-print(*[listed["id"] for listed in every_job(limit=1)])
+print(*[listed["id"] for listed in every_job(limit=2)])
 """
 JAVASCRIPT_TROUBLE = """
 const direct = globalThis.fetch, troubles = ["broken", "failing"];
@@ -35,7 +35,7 @@ globalThis.fetch = async (...request) => {
 };
 console.log((await create(body, { idempotencyKey: orderKey, pauses: [0, 0] })).id, troubles.length);
 const ids = [];
-for await (const listed of everyJob({ limit: 1 })) ids.push(listed.id);
+for await (const listed of everyJob({ limit: 2 })) ids.push(listed.id);
 console.log(...ids);
 """
 
@@ -71,6 +71,7 @@ def check(lines: list[list[str]], *, none: str, server: Server, folder: Path) ->
         job = reelay.get(f"/v1/jobs/{created[0]}").json()
         of_order = reelay.get("/v1/jobs", params={"status": "succeeded", "metadata[order]": "A-18"}).json()["data"]
         everything = [row["id"] for row in reelay.get("/v1/jobs", params={"limit": 100}).json()["data"]]
+    assert again == [ordered[0], "0"]
     assert waited == ["succeeded", none, "2.5"]
     assert (job["status"], job["metadata"]) == ("succeeded", {"order": "A-18"})
     video = (folder / "video.mp4").read_bytes()
@@ -82,7 +83,6 @@ def check(lines: list[list[str]], *, none: str, server: Server, folder: Path) ->
     assert [word.lower() for word in estimated[:2]] == ["true", "2.5"]
     assert int(used[0]) == len(everything)
     assert refused[:3] == ["400", "invalid_input", "input.duration"]
-    assert again == [ordered[0], "0"]
     assert every == everything
 
 
