@@ -13,9 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from app.api.callers import Caller, KeyRing
 from app.api.remembered import Remembered
 from app.catalogue.catalogue import Catalogue
-from app.db import access
-from app.db.access import Project
-from app.db.engine import Connection, Database
+from app.db.engine import Database
 from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
 from app.domain.secrets import Scope
 from app.domain.signing import Signer
@@ -142,7 +140,7 @@ Admin = Annotated[Caller, Depends(Admitted(Scope.ADMIN))]
 
 
 async def _creator(caller: Writer) -> Caller:
-    _refuse_archived(caller.project)
+    require_open(is_archived=caller.project.archived_at is not None)
     return caller
 
 
@@ -151,13 +149,9 @@ def name_of(caller: Caller) -> str:
     return f"{caller.key.name} ({caller.key.id})"
 
 
-def require_open(conn: Connection, caller: Caller) -> None:
-    """Raise PermissionDenied if the caller's project was archived a moment ago."""
-    _refuse_archived(access.get_project(conn, caller.key.project_id))
-
-
-def _refuse_archived(project: Project) -> None:
-    if project.archived_at is not None:
+def require_open(*, is_archived: bool) -> None:
+    """Raise PermissionDenied for an archived project."""
+    if is_archived:
         raise PermissionDenied("This project is archived: it takes no new jobs.", code="project_archived")
 
 
