@@ -11,12 +11,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 
 READY_SECONDS = 60
 SANDBOX_KEY = "sandbox-key"
+
+
+class Server(NamedTuple):
+    """Where a service answers, and a key for it."""
+
+    address: str
+    key: str
 
 
 def free_port() -> int:
