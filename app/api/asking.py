@@ -6,9 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import Request
-from starlette.responses import Response
 
-from app.api import fingerprints, showing
+from app.api import fingerprints
 from app.api.callers import Caller
 from app.api.deps import House
 from app.api.wire import Body
@@ -66,20 +65,19 @@ def waited(asked: Asked) -> timedelta:
     return timedelta(seconds=time.monotonic() - asked.arrived)
 
 
-async def replay(asked: Asked, *, house: House) -> Response | None:
-    """Return the stored answer if the request's idempotency key stands for one; see `again` for what it raises."""
+async def known(asked: Asked, *, house: House) -> Creation | None:
+    """Return what the request's idempotency key stands for, if it has one that stands for something."""
     if asked.idempotency_key is None:
         return None
 
     def find(conn: Connection) -> Creation | None:
         return creations.find(conn, asked, now=house.db.now(conn))
 
-    known = await house.db.read(find)
-    return None if known is None else again(known, asked)
+    return await house.db.read(find)
 
 
-def again(known: Creation, asked: Asked) -> Response:
-    """Return the stored answer, byte for byte.
+def require_same(known: Creation, asked: Asked) -> str:
+    """Return the stored answer.
 
     Raises Gone if what was made is deleted, and IdempotencyMismatch if the key was given with another request.
     """
@@ -93,5 +91,4 @@ def again(known: Creation, asked: Asked) -> Response:
             "This Idempotency-Key was used in the last 24 hours with another body or address. "
             "Use a new key for a new request."
         )
-    location = {"Location": f"/v1/jobs/{known.made_id}"}
-    return showing.first_view(known.answer, headers=location | REPLAYED)
+    return known.answer

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from app.api.schemas import ErrorBody, Resolution, RetryRequest
+from app.api.aimlapi_shapes import Refusal
+from app.api.schemas import ErrorBody, RemixRequest, Resolution, RetryRequest
 from app.domain.views import JobView
 
 Described = dict[int | str, dict[str, Any]]
@@ -25,6 +26,11 @@ _REFUSALS = {
 def answers(*statuses: int) -> Described:
     """Declare refusals, each with the one envelope."""
     return {status: {"model": ErrorBody, "description": _REFUSALS[status]} for status in statuses}
+
+
+def foreign_answers(*statuses: int) -> Described:
+    """Declare refusals in the envelope of the AI/ML API."""
+    return {status: {"model": Refusal, "description": _REFUSALS[status]} for status in statuses}
 
 
 AGAIN: Described = {
@@ -74,6 +80,50 @@ RETRY_BODY: dict[str, Any] = {
         "content": {
             "application/json": {"schema": RetryRequest.model_json_schema(), "example": {"accept_new_charge": True}}
         }
+    }
+}
+_VIDEO_FIELDS: dict[str, Any] = {
+    "type": "object",
+    "description": "Further fields are control fields of `POST /v1/jobs`, or parameters of the model.",
+    "properties": {
+        "prompt": {"type": "string"},
+        "model": {"type": "string"},
+        "seconds": {"type": "string", "description": "How long; what the model cannot do is refused."},
+        "size": {"type": "string", "description": "WIDTHxHEIGHT; what the model cannot do is refused."},
+    },
+    "required": ["prompt"],
+}
+_FILE: dict[str, Any] = {"input_reference": {"type": "string", "format": "binary"}}
+_REFERENCE: dict[str, Any] = {"input_reference": {"type": "string", "description": "A link, a data URI or a file id."}}
+VIDEO_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            kind: {"schema": _VIDEO_FIELDS | {"properties": _VIDEO_FIELDS["properties"] | reference}}
+            for kind, reference in (("multipart/form-data", _FILE), ("application/json", _REFERENCE))
+        },
+    }
+}
+REMIX_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": RemixRequest.model_json_schema()}},
+    }
+}
+GENERATION_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "description": "The model, and its own parameters beside it.",
+                    "properties": {"model": {"type": "string"}},
+                    "required": ["model"],
+                },
+                "example": {"model": EXAMPLE["model"], **EXAMPLE["input"]},
+            }
+        },
     }
 }
 _FIELDS = Resolution.model_json_schema()["properties"]

@@ -1,4 +1,7 @@
-"""One envelope for every refusal and failure: `{"error": {"type", "code", "message", "param", "request_id"}}`."""
+"""One envelope for every refusal and failure: `{"error": {"type", "code", "message", "param", "request_id"}}`.
+
+Programs for the AI/ML API get theirs.
+"""
 
 from typing import Any
 
@@ -11,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Match
 from starlette.types import Scope
 
+from app.api import aimlapi_shapes
 from app.domain.errors import (
     InvalidRequest,
     MethodNotAllowed,
@@ -32,14 +36,18 @@ def answer(error: ReelayError, *, scope: Scope) -> JSONResponse:
         headers["Retry-After"] = str(error.retry_after)
     if not _may_mend(error):
         headers["x-should-retry"] = "false"
-    body = {
+    request_id = scope.get("state", {}).get("request_id")
+    if scope["path"].startswith(aimlapi_shapes.PREFIX):
+        body = aimlapi_shapes.envelope(error, path=scope["path"], request_id=request_id)
+        return JSONResponse(body, status_code=error.status, headers=headers)
+    fault = {
         "type": error.type,
         "code": error.code,
         "message": error.message,
         "param": error.param,
-        "request_id": scope.get("state", {}).get("request_id"),
+        "request_id": request_id,
     }
-    return JSONResponse({"error": body}, status_code=error.status, headers=headers)
+    return JSONResponse({"error": fault}, status_code=error.status, headers=headers)
 
 
 def _may_mend(error: ReelayError) -> bool:

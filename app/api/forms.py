@@ -36,12 +36,12 @@ def request_of(form: Form, *, offer: Offer) -> tuple[dict[str, Any], dict[str, b
         elif name in CONTROL_FIELDS:
             _extend(given, {name: text}, param="")
         else:
-            parameter = _parameter_for(name, model) if name in _MEANT and name not in model.properties else name
+            parameter = parameter_for(name, model) if name in _MEANT and name not in model.properties else name
             _fill(given["input"], parameter, text, model=model)
     attached = {}
     for number, (name, data) in enumerate(form.files):
         attached[f"{ATTACHED}{number}"] = data
-        _fill(given["input"], _parameter_for(name, model), f"{ATTACHED}{number}", model=model)
+        _fill(given["input"], parameter_for(name, model), f"{ATTACHED}{number}", model=model)
     given |= {"metadata": metadata} if metadata else {}
     wire.check_values(given)
     return given, attached
@@ -96,7 +96,7 @@ def _parsed(text: str, *, name: str) -> Any:
         raise InvalidRequest(f"The part {name!r}: {error.message}", code=error.code, param=name) from None
 
 
-def _parameter_for(name: str, model: Model) -> str:
+def parameter_for(name: str, model: Model) -> str:
     """Return the parameter that a file part fills: its own name, or the one it is short for."""
     if name in model.properties or name not in _MEANT:
         if name in model.media_parameters or not model.known:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.api import openai_sizes
 from app.catalogue.catalogue import Model
-from app.domain.errors import NotFound
+from app.domain.errors import NotFound, ReelayError
 from app.domain.job import Job
 from app.domain.states import JobState, PublicStatus
 from app.domain.views import JobView
@@ -72,10 +72,10 @@ def video_id(job_id: str) -> str:
     return _PREFIX + job_id.removeprefix(_JOB_PREFIX)
 
 
-def job_id(given: str) -> str:
-    """Return the job's own id; raise NotFound for what is no id of a video."""
+def job_id(given: str, *, error: type[ReelayError] = NotFound) -> str:
+    """Return the job's own id; raise NotFound, or the error given, for what is no id of a video."""
     if not given.startswith(_PREFIX):
-        raise NotFound(f"There is no video {given[:80]!r} here. Their ids begin with {_PREFIX!r}.")
+        raise error(f"There is no video {given[:80]!r} here. Their ids begin with {_PREFIX!r}.")
     return _JOB_PREFIX + given.removeprefix(_PREFIX)
 
 

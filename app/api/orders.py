@@ -25,7 +25,7 @@ class Order:
     attached: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def order_of(body: dict[str, Any] | Form, *, offer: Offer) -> Order:
+def order_of(body: dict[str, Any] | Form, offer: Offer) -> Order:
     """Check the body of a request for a job; raise InvalidRequest for the first fault."""
     attached: Mapping[str, bytes] = {}
     if isinstance(body, Form):

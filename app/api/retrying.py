@@ -1,6 +1,7 @@
-"""A new job made of an old one's request, in one transaction."""
+"""A new job made of an old one: of the same request, or with another prompt."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from app.api import estimating, uploads
@@ -14,6 +15,24 @@ from app.domain.errors import Conflict, UnknownModel
 from app.domain.job import Job
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms the new job is made: today's models and prices, in the name of who asks now."""
+
+    house: House
+    caller: Caller
+    offer: Offer
+    rules: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What the new job was made of, and how."""
+
+    retried_from: str | None = None
+    remixed_from: str | None = None
+
+
 def live_retry(conn: Connection, *, job_id: str, caller: Caller) -> Job | None:
     """Return the retry of the caller's job that is under way or succeeded, if there is one.
 
@@ -23,24 +42,32 @@ def live_retry(conn: Connection, *, job_id: str, caller: Caller) -> Job | None:
     return endings.live_retry(conn, job_id)
 
 
-def retry(
-    conn: Connection,
-    *,
-    job_id: str,
-    new_id: str,
-    accept_new_charge: bool,
-    rules: Mapping[str, Any],
-    offer: Offer,
-    house: House,
-    caller: Caller,
+def retry(conn: Connection, new_id: str, *, job_id: str, accept_new_charge: bool, terms: Terms) -> Job:
+    """Insert a job of the same request and return it; raise Conflict with what to do."""
+    original = endings.retryable(conn, job_id, owner=terms.caller.owner, accept_new_charge=accept_new_charge)
+    model = _same_model(original, offer=terms.offer)
+    return _insert(
+        conn, original, model, new_id=new_id, given=original.input, terms=terms, origin=Origin(retried_from=original.id)
+    )
+
+
+def remix(conn: Connection, new_id: str, *, job_id: str, prompt: str, terms: Terms) -> Job:
+    """Insert a job of the same input with another prompt and return it; raise Conflict with what to do."""
+    original = jobs.get(conn, job_id, owner=terms.caller.owner)
+    model = _same_model(original, offer=terms.offer)
+    given = model.check(original.input | {"prompt": prompt})
+    return _insert(
+        conn, original, model, new_id=new_id, given=given, terms=terms, origin=Origin(remixed_from=original.id)
+    )
+
+
+def _insert(
+    conn: Connection, original: Job, model: Model, *, new_id: str, given: dict[str, Any], terms: Terms, origin: Origin
 ) -> Job:
-    """Make the new job and return it; raise Conflict with what to do."""
-    original = endings.retryable(conn, job_id, owner=caller.owner, accept_new_charge=accept_new_charge)
-    now = house.db.now(conn)
-    model = _same_model(original, offer=offer)
-    quoted = estimating.quote(model, original.input, rules=rules)
+    house, caller, now = terms.house, terms.caller, terms.house.db.now(conn)
+    quoted = estimating.quote(model, given, rules=terms.rules)
     estimating.require_within(quoted, cap_micros=original.max_cost_micros)
-    named = sorted(files.references([place.value for place in model.media_in(original.input)]))
+    named = sorted(files.references([place.value for place in model.media_in(given)]))
     if len(uploads.kept(conn, named, caller=caller, until=now + house.file_retention)) < len(named):
         raise Conflict("The job's upload is no longer kept. Make a new job with the file.", code="input_expired")
     again = Job(
@@ -49,7 +76,7 @@ def retry(
         key_id=caller.key.id,
         subject=original.subject,
         model=model.id,
-        input=original.input,
+        input=given,
         metadata=original.metadata,
         priority=original.priority,
         upstream_path=model.path,
@@ -60,7 +87,8 @@ def retry(
         start_by=None if original.start_by is None else now + (original.start_by - original.created_at),
         due_at=now,
         created_at=now,
-        retried_from=original.id,
+        retried_from=origin.retried_from,
+        remixed_from=origin.remixed_from,
     )
     return jobs.insert(conn, again, file_ids=named)
 

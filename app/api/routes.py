@@ -5,7 +5,21 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.api import admin, content, creating, document, errors, forecasting, health, jobs, models, pages, usage
+from app.api import (
+    admin,
+    aimlapi_video,
+    content,
+    creating,
+    document,
+    errors,
+    forecasting,
+    health,
+    jobs,
+    models,
+    openai_videos,
+    pages,
+    usage,
+)
 from app.api.deps import House
 from app.api.middleware import FrontDoor
 
@@ -13,6 +27,12 @@ DESCRIPTION = (
     "A self-hosted relay in front of a paid video-generation API: it keeps the key, the jobs and the videos. "
     "Send `Authorization: Bearer rly_...` on everything but health checks and signed URLs."
 )
+
+
+DOORS = (
+    jobs, creating, forecasting, content, openai_videos, aimlapi_video, models, usage, health, admin, pages,
+)  # fmt: skip
+"""They are asked in this order: what is called most comes first."""
 
 
 def build(house: House, *, lifespan: Any = None) -> FastAPI:
@@ -29,8 +49,7 @@ def build(house: House, *, lifespan: Any = None) -> FastAPI:
     app.state.house = house
     app.add_middleware(FrontDoor)
     errors.install(app)
-    # They are asked in this order: what is called most comes first.
-    for door in (jobs, creating, forecasting, content, models, usage, health, admin, pages):
+    for door in DOORS:
         app.include_router(door.router)
     written: list[dict[str, Any]] = []
 

@@ -66,6 +66,12 @@ class RetryRequest(Request):
     )
 
 
+class RemixRequest(Request):
+    """How to remix a video."""
+
+    prompt: str = Field(description="The new prompt; all else stays.")
+
+
 class Resolution(Request):
     """What an operator decides about a job that may have been bought."""
 

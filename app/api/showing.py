@@ -64,10 +64,16 @@ def etag(event_count: int, body: bytes) -> str:
 
 
 def retry_after(view: JobView) -> dict[str, str]:
+    seconds = ask_again_seconds(view)
+    return {} if seconds is None else {"Retry-After": str(seconds)}
+
+
+def ask_again_seconds(view: JobView) -> int | None:
+    """Return when a poller should ask again; None once the job has ended."""
     if view.state in ENDED_FOR_CALLERS:
-        return {}
+        return None
     seconds = ASK_AGAIN_SECONDS if view.eta_seconds is None else view.eta_seconds
-    return {"Retry-After": str(max(1, min(seconds, ASK_AGAIN_MOST)))}
+    return max(1, min(seconds, ASK_AGAIN_MOST))
 
 
 def tags_of(header: str | None) -> list[str]:

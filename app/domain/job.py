@@ -58,6 +58,8 @@ class Job:
     finished_at: datetime | None = None
     deleted_at: datetime | None = None
     retried_from: str | None = None
+    remixed_from: str | None = None
+    """The job whose input this one has, with another prompt."""
     upstream_path: str
     generation_id: str | None = None
     expected_seconds: float | None = None

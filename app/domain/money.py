@@ -21,6 +21,11 @@ _PER_VIDEO = frozenset({"video", "videos"})
 Basis = Literal["price_list", "unknown"]
 
 
+def micros_to_credits(micros: int) -> int:
+    """Return micro-dollars as upstream credits."""
+    return micros * CREDITS_PER_USD // MICROS_PER_USD
+
+
 def credits_to_micros(amount: int) -> int:
     """Return upstream credits as micro-dollars, rounded up."""
     if amount < 0:

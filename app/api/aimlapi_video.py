@@ -1,0 +1,105 @@
+"""/v2: the AI/ML API's two calls, so that programs written for it need only another host and key."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from app.api import aimlapi_shapes, describing, placing, showing, wire
+from app.api.aimlapi_shapes import Generation
+from app.api.deps import Creator, HouseDep, Reader
+from app.api.multipart import Form
+from app.api.offering import Offer
+from app.api.orders import Order
+from app.api.schemas import JobRequest
+from app.db import jobs
+from app.db.engine import Connection
+from app.domain.errors import InvalidRequest, UnsupportedMedia
+from app.domain.job import Job
+from app.domain.views import JobView
+
+UNIVERSAL_PATH = "/v2/video/generations"
+VENDORS = ("google", "kling", "minimax", "bytedance", "alibaba", "pixverse", "runway")
+PATHS = (UNIVERSAL_PATH, *(f"/v2/generate/video/{vendor}/generation" for vendor in VENDORS))
+router = APIRouter(tags=["generations (AI/ML API)"])
+
+
+class Aimlapi:
+    """Jobs as this API tells of them."""
+
+    def body(self, job: Job, view: JobView) -> str:
+        return aimlapi_shapes.generation(job, view).model_dump_json()
+
+    def location(self, job_id: str) -> str:
+        return f"{UNIVERSAL_PATH}?generation_id={job_id}"
+
+    def first(self, body: str, *, headers: dict[str, str]) -> Response:
+        return _response(body, status=201, headers=headers)
+
+    def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
+        return _response(self.body(job, view), status=status or 201, headers=headers)
+
+
+FACE = Aimlapi()
+
+
+def _response(body: str, *, status: int, headers: dict[str, str]) -> Response:
+    kept = {"Cache-Control": "private, no-cache"}
+    return Response(body, status_code=status, media_type="application/json", headers=kept | headers)
+
+
+async def create_generation(request: Request, caller: Creator, house: HouseDep) -> Response:
+    """Queue a job. All of the body but `model` are the model's parameters; numbers may come as text."""
+    return await placing.create(request, caller=caller, house=house, face=FACE, read=_order_of)
+
+
+async def read_generation(
+    caller: Reader, house: HouseDep, generation_id: Annotated[str, Query(max_length=255)]
+) -> Response:
+    """The job as it stands: `queued`, `generating`, `completed` with a video, or `error`."""
+
+    def look(conn: Connection) -> tuple[Job, JobView]:
+        job = jobs.get(conn, generation_id, owner=caller.owner)
+        return job, showing.show(conn, job, house=house, caller=caller)
+
+    job, view = await house.db.read(look)
+    return FACE.latest(job, view, status=200, headers=showing.retry_after(view))
+
+
+def _order_of(body: dict[str, Any] | Form, offer: Offer) -> Order:
+    if isinstance(body, Form):
+        raise UnsupportedMedia("Send the body as application/json.")
+    given = dict(body)
+    model_id = given.pop("model", None)
+    try:
+        if not isinstance(model_id, str):
+            raise InvalidRequest("'model' must name a model.", param="model")
+        model = offer.get(model_id[: wire.LONGEST_NAME])
+        return Order(JobRequest(model=model.id, input=given), model, model.check(given))
+    except InvalidRequest as error:
+        error.message = f"Body validation error: {error.message}"
+        raise
+
+
+def _serve(path: str, *, shown: bool) -> None:
+    """Add both calls. The vendors' paths do the same as the universal one, which alone stands in the document."""
+    router.post(
+        path,
+        status_code=201,
+        summary="Submit a generation",
+        response_model=Generation,
+        responses=describing.foreign_answers(400, 401, 403, 410, 413, 415, 422, 503),
+        openapi_extra=describing.GENERATION_BODY | describing.IDEMPOTENCY_KEY,
+        include_in_schema=shown,
+    )(create_generation)
+    router.get(
+        path,
+        summary="Fetch a generation",
+        response_model=Generation,
+        responses=describing.foreign_answers(400, 401, 403, 404, 503),
+        include_in_schema=shown,
+    )(read_generation)
+
+
+for _path in PATHS:
+    _serve(_path, shown=_path == UNIVERSAL_PATH)

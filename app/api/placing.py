@@ -1,0 +1,267 @@
+"""From a request to a committed job, whichever face it came through. Once the row is committed the answer is 2xx."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+from fastapi import Request
+from starlette.responses import JSONResponse, Response
+
+from app.api import asking, estimating, offering, orders, showing, uploads, waiting, wire
+from app.api.callers import Caller
+from app.api.deps import House, require_open
+from app.api.intake import Intake
+from app.api.multipart import Form
+from app.api.offering import Offer
+from app.api.orders import Order
+from app.api.wire import Body
+from app.db import creations, files, jobs, queue
+from app.db.creations import Asked, Creation
+from app.db.engine import Connection
+from app.domain.errors import NotFound, Unavailable
+from app.domain.ids import new_id
+from app.domain.job import Job, Priority
+from app.domain.money import Estimate
+from app.domain.views import JobView, Waiting, render_job
+
+log = structlog.get_logger(__name__)
+
+
+class Face(Protocol):
+    """How one of our APIs tells of a job."""
+
+    def body(self, job: Job, view: JobView) -> str:
+        """Return the job as JSON; of a new one it is stored for whoever asks the same again."""
+        ...
+
+    def location(self, job_id: str) -> str:
+        """Return the job's address on this face."""
+        ...
+
+    def first(self, body: str, *, headers: dict[str, str]) -> Response:
+        """Answer with the body of a job that was new when it was written."""
+        ...
+
+    def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
+        """Answer with a job as it stands; `status` is None for a new one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request for a new job: who asks, how it is known again, and how the face it came through tells of jobs."""
+
+    house: House
+    caller: Caller
+    asked: Asked
+    face: Face
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A committed job as it is to be told of."""
+
+    job: Job
+    view: JobView
+    answer: str | None = None
+    """What is stored for whoever asks again, where the request has an idempotency key."""
+    status: int | None = None
+    is_replay: bool = False
+
+
+class _Taken(Exception):
+    """The idempotency key stands for something already: nothing of this transaction may stay."""
+
+    def __init__(self, known: Creation) -> None:
+        super().__init__()
+        self.known = known
+
+
+async def create(
+    request: Request,
+    *,
+    caller: Caller,
+    house: House,
+    face: Face,
+    read: Callable[[dict[str, Any] | Form, Offer], Order],
+) -> Response:
+    """Make the job that the request orders. Everything is checked before anything is stored."""
+    key = asking.idempotency_key(request)
+    body = await wire.parse(request, cap=house.max_body_bytes)
+    call = call_of(request, body, idempotency_key=key, caller=caller, house=house, face=face)
+    if known := await asking.known(call.asked, house=house):
+        return _replayed(known, call)
+    order = read(body.content, await offering.offer(house))
+    quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
+    estimating.require_within(quoted, cap_micros=estimating.cap_of(order.request.max_cost_usd))
+    intake = Intake(house, order.attached)
+    await intake.take(order)
+    orders.require_storable_size(intake.input)
+    await uploads.store_all(intake.uploads, store=house.store)
+    job_id, stored = new_id("job"), [upload.storage_key for upload in intake.uploads]
+    insert = partial(_insert, job_id=job_id, order=order, intake=intake, caller=caller, quoted=quoted)
+    made = await _commit(partial(_make, call=call, insert=insert), job_id=job_id, stored=stored, call=call)
+    return await _answer(made, call, seconds=waiting.preferred_seconds(request))
+
+
+async def create_again(
+    request: Request,
+    call: Call,
+    *,
+    insert: Callable[[Connection, str], Job],
+    live: Callable[[Connection], Job | None] = lambda _conn: None,
+) -> Response:
+    """Make a job out of an older one, by `insert` with the id it is given, unless `live` finds that it was made."""
+    if known := await asking.known(call.asked, house=call.house):
+        return _replayed(known, call)
+    job_id = new_id("job")
+
+    def insert_new(conn: Connection, _now: datetime) -> Job:
+        return insert(conn, job_id)
+
+    make = partial(_make, call=call, insert=insert_new, live=live)
+    made = await _commit(make, job_id=job_id, stored=[], call=call)
+    return await _answer(made, call, seconds=waiting.preferred_seconds(request))
+
+
+def call_of(
+    request: Request, body: Body[Any], *, idempotency_key: str | None, caller: Caller, house: House, face: Face
+) -> Call:
+    """Return the request with what it is known by."""
+    asked = asking.read(request, body, idempotency_key=idempotency_key, caller=caller)
+    return Call(house, caller, asked, face)
+
+
+async def _commit(
+    make: Callable[[Connection], Made | Creation], *, job_id: str, stored: list[str], call: Call
+) -> Made | Creation:
+    """Run the transaction that makes the job; unless it made that one, the bytes `stored` for it are deleted again.
+
+    Returns what the idempotency key stood for already, if it did.
+    """
+    house = call.house
+    try:
+        made = await house.db.write(make)
+    except _Taken as taken:
+        made = taken.known
+    except Unavailable:
+        # The database may have committed and died before it said so: then the job is made, and must be answered.
+        try:
+            return await house.db.read(partial(_found, job_id=job_id, call=call))
+        except NotFound:
+            await uploads.discard(stored, store=house.store)
+        except Unavailable:
+            log.error("job_outcome_unknown", job_id=job_id, keys=stored)
+        raise
+    except Exception:
+        await uploads.discard(stored, store=house.store)
+        raise
+    if isinstance(made, Creation) or made.job.id != job_id:
+        await uploads.discard(stored, store=house.store)
+    return made
+
+
+def _found(conn: Connection, *, job_id: str, call: Call) -> Made:
+    job = jobs.get(conn, job_id, owner=call.caller.owner)
+    view = showing.show(conn, job, house=call.house, caller=call.caller)
+    return Made(job, view, creations.answer_of(conn, job_id))
+
+
+def _make(
+    conn: Connection,
+    *,
+    call: Call,
+    insert: Callable[[Connection, datetime], Job],
+    live: Callable[[Connection], Job | None] = lambda _conn: None,
+) -> Made | Creation:
+    """The transaction: find what an earlier try of the same request made, else make it."""
+    asked, house, caller = call.asked, call.house, call.caller
+    if asked.idempotency_key is None:
+        creations.serialise(conn, asked)
+    now = house.db.now(conn)
+    under_way = live(conn)
+    if earlier := _earlier(conn, call, now=now):
+        return earlier
+    if under_way:
+        return Made(under_way, showing.show(conn, under_way, house=house, caller=caller), status=200)
+    return _remembered(conn, insert(conn, now), call)
+
+
+def _earlier(conn: Connection, call: Call, *, now: datetime) -> Made | Creation | None:
+    """Return what an earlier try of the same request made, if there was one."""
+    asked = call.asked
+    if asked.idempotency_key is not None:
+        return creations.find(conn, asked, now=now)
+    made_id = creations.join(conn, asked, now=now, waited=asking.waited(asked))
+    if made_id is None:
+        return None
+    job = jobs.get(conn, made_id, owner=call.caller.owner)
+    return Made(job, showing.show(conn, job, house=call.house, caller=call.caller), is_replay=True)
+
+
+def _remembered(conn: Connection, job: Job, call: Call) -> Made:
+    """Note what the new job was asked for with; raise _Taken if somebody was faster with the same key."""
+    found = queue.arrival(conn, job)
+    require_open(is_archived=found.is_archived)
+    waiting_for = Waiting(found.position, found.hold_reason)
+    view = render_job(job, now=job.created_at, viewer=call.house.viewer(call.caller), waiting=waiting_for)
+    answer = None if call.asked.idempotency_key is None else call.face.body(job, view)
+    if known := creations.remember(conn, call.asked, made_id=job.id, answer=answer, now=job.created_at):
+        raise _Taken(known)
+    return Made(job, view, answer)
+
+
+def _insert(
+    conn: Connection, now: datetime, *, job_id: str, order: Order, intake: Intake, caller: Caller, quoted: Estimate
+) -> Job:
+    uploads.record(conn, intake, caller=caller, now=now)
+    request, seconds = order.request, order.request.start_within_seconds
+    return jobs.insert(
+        conn,
+        Job(
+            id=job_id,
+            project_id=caller.key.project_id,
+            key_id=caller.key.id,
+            subject=caller.key.subject,
+            model=order.model.id,
+            input=intake.input,
+            metadata=request.metadata,
+            priority=Priority[request.priority.upper()],
+            upstream_path=order.model.path,
+            max_cost_micros=estimating.cap_of(request.max_cost_usd),
+            estimated_micros=quoted.micros,
+            estimate_basis=quoted.basis,
+            on_unconfirmed=request.on_unconfirmed,
+            start_by=None if seconds is None else now + timedelta(seconds=seconds),
+            due_at=now,
+            created_at=now,
+        ),
+        file_ids=files.references([place.value for place in order.model.media_in(intake.input)]),
+    )
+
+
+def _replayed(known: Creation, call: Call) -> Response:
+    body = asking.require_same(known, call.asked)
+    return call.face.first(body, headers={"Location": call.face.location(known.made_id)} | asking.REPLAYED)
+
+
+async def _answer(made: Made | Creation, call: Call, *, seconds: int) -> Response:
+    """Answer with a committed job, whatever happens: an error would make the client post, and pay, again."""
+    if isinstance(made, Creation):
+        return _replayed(made, call)
+    job, view, house, caller = made.job, made.view, call.house, call.caller
+    headers = {"Location": call.face.location(job.id)} | waiting.applied(seconds)
+    headers |= asking.REPLAYED if made.is_replay else {}
+    try:
+        if seconds:
+            job, view = await waiting.until(waiting.ended, job_id=job.id, house=house, caller=caller, seconds=seconds)
+        elif made.answer is not None:
+            return call.face.first(made.answer, headers=headers)
+        return call.face.latest(job, view, status=made.status, headers=headers)
+    except Exception:
+        log.exception("job_answer_failed", job_id=job.id)
+        least = showing.at_least(job, house=house, caller=caller)
+        return JSONResponse(least, status_code=made.status or 201, headers=headers)
