@@ -1,11 +1,12 @@
 """POST /v1/jobs and POST /v1/jobs/{id}/retry: the ways to a new job."""
 
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.api import asking, describing, estimating, offering, orders, placing, retrying, showing, wire
+from app.api import describing, orders, placing, retrying, showing
 from app.api.deps import Creator, HouseDep
 from app.api.schemas import RetryRequest, checked
 from app.domain.job import Job
@@ -65,11 +66,11 @@ async def retry_job(job_id: str, request: Request, caller: Creator, house: House
 
     With `Idempotency-Key` the same request gets the first answer again, also once that retry has failed.
     """
-    key = asking.idempotency_key(request)
-    body = await wire.parse_optional(request, cap=house.max_body_bytes)
-    call = placing.call_of(request, body, idempotency_key=key, caller=caller, house=house, face=NATIVE)
-    wish = checked(body.content, schema=RetryRequest, strict=True)
-    terms = retrying.Terms(house, caller, await offering.offer(house), await estimating.rules(house))
-    insert = partial(retrying.retry, job_id=job_id, accept_new_charge=wish.accept_new_charge, terms=terms)
+
+    async def prepare(body: dict[str, Any]) -> placing.Insert:
+        wish = checked(body, schema=RetryRequest, strict=True)
+        terms = await retrying.terms(house, caller)
+        return partial(retrying.retry, job_id=job_id, accept_new_charge=wish.accept_new_charge, terms=terms)
+
     live = partial(retrying.live_retry, job_id=job_id, caller=caller)
-    return await placing.create_again(request, call, insert=insert, live=live)
+    return await placing.create_again(request, caller=caller, house=house, face=NATIVE, prepare=prepare, live=live)

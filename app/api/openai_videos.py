@@ -7,18 +7,14 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.api import (
-    asking,
     content,
     describing,
-    estimating,
     listing,
-    offering,
     openai_orders,
     openai_shapes,
     placing,
     retrying,
     showing,
-    wire,
 )
 from app.api.deps import Creator, HouseDep, Reader, Writer
 from app.api.jobs import delete_job
@@ -104,7 +100,7 @@ async def list_videos(
     "/{video_id}",
     summary="Read a video",
     response_model=VideoObject,
-    responses=describing.answers(401, 403, 404, 503),
+    responses=describing.answers(400, 401, 403, 404, 503),
 )
 async def read_video(video_id: str, caller: Reader, house: HouseDep) -> Response:
     """The job as it stands. While it is unfinished, `openai-poll-after-ms` says when to ask again."""
@@ -149,7 +145,7 @@ async def read_video_content(
     "/{video_id}",
     summary="Delete a finished video",
     response_model=DeletedVideo,
-    responses=describing.answers(401, 403, 404, 409, 503),
+    responses=describing.answers(400, 401, 403, 404, 409, 503),
 )
 async def delete_video(video_id: str, caller: Writer, house: HouseDep) -> Response:
     """Forget a finished job's video, input and metadata for good. What it cost stays in the books."""
@@ -166,14 +162,14 @@ async def delete_video(video_id: str, caller: Writer, house: HouseDep) -> Respon
 )
 async def remix_video(video_id: str, request: Request, caller: Creator, house: HouseDep) -> Response:
     """Queue a job with the video's input and a new prompt. It is bought and charged like any other."""
-    job_id, key = openai_shapes.job_id(video_id), asking.idempotency_key(request)
-    body = await wire.parse_optional(request, cap=house.max_body_bytes)
+    job_id = openai_shapes.job_id(video_id)
+
+    async def prepare(body: dict[str, Any]) -> placing.Insert:
+        wish = checked(body, schema=RemixRequest, strict=True)
+        return partial(retrying.remix, job_id=job_id, prompt=wish.prompt, terms=await retrying.terms(house, caller))
+
     face = OpenAI(house.catalogue)
-    call = placing.call_of(request, body, idempotency_key=key, caller=caller, house=house, face=face)
-    wish = checked(body.content, schema=RemixRequest, strict=True)
-    terms = retrying.Terms(house, caller, await offering.offer(house), await estimating.rules(house))
-    insert = partial(retrying.remix, job_id=job_id, prompt=wish.prompt, terms=terms)
-    return await placing.create_again(request, call, insert=insert)
+    return await placing.create_again(request, caller=caller, house=house, face=face, prepare=prepare)
 
 
 _UNSUPPORTED: dict[str, Any] = {"include_in_schema": False, "response_model": None}

@@ -1,6 +1,6 @@
 """From a request to a committed job, whichever face it came through. Once the row is committed the answer is 2xx."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +17,6 @@ from app.api.intake import Intake
 from app.api.multipart import Form
 from app.api.offering import Offer
 from app.api.orders import Order
-from app.api.wire import Body
 from app.db import creations, files, jobs, queue
 from app.db.creations import Asked, Creation
 from app.db.engine import Connection
@@ -91,7 +90,7 @@ async def create(
     """Make the job that the request orders. Everything is checked before anything is stored."""
     key = asking.idempotency_key(request)
     body = await wire.parse(request, cap=house.max_body_bytes)
-    call = call_of(request, body, idempotency_key=key, caller=caller, house=house, face=face)
+    call = Call(house, caller, asking.read(request, body, idempotency_key=key, caller=caller), face)
     if known := await asking.known(call.asked, house=house):
         return _replayed(known, call)
     order = read(body.content, await offering.offer(house))
@@ -107,17 +106,26 @@ async def create(
     return await _answer(made, call, seconds=waiting.preferred_seconds(request))
 
 
+Insert = Callable[[Connection, str], Job]
+"""Inserts a new job under the id it is given and returns it."""
+
+
 async def create_again(
     request: Request,
-    call: Call,
     *,
-    insert: Callable[[Connection, str], Job],
+    caller: Caller,
+    house: House,
+    face: Face,
+    prepare: Callable[[dict[str, Any]], Awaitable[Insert]],
     live: Callable[[Connection], Job | None] = lambda _conn: None,
 ) -> Response:
-    """Make a job out of an older one, by `insert` with the id it is given, unless `live` finds that it was made."""
-    if known := await asking.known(call.asked, house=call.house):
+    """Make a job out of an older one, as `prepare` says for the body, unless `live` finds that there is one."""
+    key = asking.idempotency_key(request)
+    body = await wire.parse_optional(request, cap=house.max_body_bytes)
+    call = Call(house, caller, asking.read(request, body, idempotency_key=key, caller=caller), face)
+    if known := await asking.known(call.asked, house=house):
         return _replayed(known, call)
-    job_id = new_id("job")
+    insert, job_id = await prepare(body.content), new_id("job")
 
     def insert_new(conn: Connection, _now: datetime) -> Job:
         return insert(conn, job_id)
@@ -125,14 +133,6 @@ async def create_again(
     make = partial(_make, call=call, insert=insert_new, live=live)
     made = await _commit(make, job_id=job_id, stored=[], call=call)
     return await _answer(made, call, seconds=waiting.preferred_seconds(request))
-
-
-def call_of(
-    request: Request, body: Body[Any], *, idempotency_key: str | None, caller: Caller, house: House, face: Face
-) -> Call:
-    """Return the request with what it is known by."""
-    asked = asking.read(request, body, idempotency_key=idempotency_key, caller=caller)
-    return Call(house, caller, asked, face)
 
 
 async def _commit(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.api import estimating, uploads
+from app.api import estimating, offering, uploads
 from app.api.callers import Caller
 from app.api.deps import House
 from app.api.offering import Offer
@@ -23,6 +23,11 @@ class Terms:
     caller: Caller
     offer: Offer
     rules: Mapping[str, Any]
+
+
+async def terms(house: House, caller: Caller) -> Terms:
+    """Return today's terms."""
+    return Terms(house, caller, await offering.offer(house), await estimating.rules(house))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
