@@ -36,12 +36,12 @@ def request_of(form: Form, *, offer: Offer) -> tuple[dict[str, Any], dict[str, b
         elif name in CONTROL_FIELDS:
             _extend(given, {name: text}, param="")
         else:
-            parameter = _parameter_for(name, model) if name in _MEANT and name not in model.properties else name
+            parameter = parameter_for(name, model) if name in _MEANT and name not in model.properties else name
             _fill(given["input"], parameter, text, model=model)
     attached = {}
     for number, (name, data) in enumerate(form.files):
         attached[f"{ATTACHED}{number}"] = data
-        _fill(given["input"], _parameter_for(name, model), f"{ATTACHED}{number}", model=model)
+        _fill(given["input"], parameter_for(name, model), f"{ATTACHED}{number}", model=model)
     given |= {"metadata": metadata} if metadata else {}
     wire.check_values(given)
     return given, attached
@@ -51,7 +51,7 @@ def _fill(filled: dict[str, Any], name: str, text: str, *, model: Model) -> None
     """Set a parameter. Parts of one name make up a list where the parameter is one; lists and objects may be JSON."""
     types = set(_types(model.properties.get(name, {})))
     takes_list = "array" in types or not model.known
-    value = _parsed(text, name=name) if text[:1] in _openings(types, model.properties.get(name, {})) else text
+    value = _parsed(text, name=name) if text.startswith(_openings(types, model.properties.get(name, {}))) else text
     if name in filled and takes_list:
         value = [*_listed(filled[name]), *_listed(value)]
     elif types - {"null"} == {"array"}:
@@ -61,11 +61,11 @@ def _fill(filled: dict[str, Any], name: str, text: str, *, model: Model) -> None
     filled[name] = value
 
 
-def _openings(types: set[str], schema: dict[str, Any]) -> str:
+def _openings(types: set[str], schema: dict[str, Any]) -> tuple[str, ...]:
     """Return with what characters a text begins that is JSON for this schema."""
-    lists = "[" if "array" in types else ""
-    items = schema.get("items", {})
-    return lists + ("{" if "object" in types or "object" in _types(items) else "")
+    lists = "array" in types
+    objects = "object" in types or "object" in _types(schema.get("items", {}))
+    return (*(["["] if lists else []), *(["{"] if objects else []))
 
 
 def _types(schema: dict[str, Any]) -> Iterable[str]:
@@ -96,7 +96,7 @@ def _parsed(text: str, *, name: str) -> Any:
         raise InvalidRequest(f"The part {name!r}: {error.message}", code=error.code, param=name) from None
 
 
-def _parameter_for(name: str, model: Model) -> str:
+def parameter_for(name: str, model: Model) -> str:
     """Return the parameter that a file part fills: its own name, or the one it is short for."""
     if name in model.properties or name not in _MEANT:
         if name in model.media_parameters or not model.known:
