@@ -38,8 +38,7 @@ def right(schema: Schema, name: str) -> Any:
     kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
     match kind:
         case "string":
-            link = schema.get("format") == "uri" or name.endswith("url")
-            return LINK if link else PROMPT.ljust(schema.get("minLength", 0), ".")
+            return LINK if schema.get("format") == "uri" else PROMPT.ljust(schema.get("minLength", 0), ".")
         case "integer" | "number":
             return schema.get("minimum", schema.get("maximum", 1))
         case "boolean":
@@ -83,15 +82,15 @@ def _broken(schema: Schema, name: str) -> Iterator[Broken]:
         case "integer" | "number" | "boolean":
             yield "text", (), "some"
         case "string":
-            yield from _broken_text(schema, name)
+            yield from _broken_text(schema)
         case "array":
             yield from _broken_list(schema, name)
         case "object":
             yield from _broken_object(schema)
 
 
-def _broken_text(schema: Schema, name: str) -> Iterator[Broken]:
-    if schema.get("format") == "uri" or (name.endswith("url") and "enum" not in schema):
+def _broken_text(schema: Schema) -> Iterator[Broken]:
+    if schema.get("format") == "uri":
         yield "link", (), "ftp://example.com/no-link"
     if schema.get("minLength"):
         yield "minLength", (), ""

@@ -1,13 +1,16 @@
 """The OpenAPI document: FastAPI's own, with the models' inputs in it and without the 422 that it adds by itself."""
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app.api import forms
 from app.api.schemas import JobRequest
 from app.catalogue.catalogue import DEFAULT_MODEL, Catalogue, Model
+from app.domain.errors import InvalidRequest
 
 _MEDIA = "A link (http or https), a data URI or the id of a file. Links go upstream as given; we never fetch them."
 _FILE = {"type": "string", "format": "binary"}
@@ -74,14 +77,15 @@ def _job_form(catalogue: Catalogue) -> dict[str, Any]:
         "description": "Text parts are the control fields and the model's parameters, `metadata[key]` the metadata. A "
         "parameter that takes a link may also be a file, sent as a part of its name; one that takes several is sent as "
         "several parts. `image`, `tail_image`, `video`, `audio` (and `input_reference`) are short for the parameters "
-        "that take such. Objects, and lists if you like, are JSON.",
+        "that take such; they may hold a link too. Objects, and lists if you like, are JSON.",
         "anyOf": [_form_of(model, control) for model in catalogue.models.values()],
     }
 
 
 def _form_of(model: Model, control: dict[str, Any]) -> dict[str, Any]:
-    """One model's form. JSON Schema can't say "this or its short name", so media have their full names here."""
-    required = model.required
+    """One model's form. JSON Schema can't say "this or its short name", so media have their short names here."""
+    short = _short_names(model)
+    required = [short.get(name, name) for name in model.required]
     return {
         "type": "object",
         "title": f"Form for {model.id}",
@@ -89,9 +93,18 @@ def _form_of(model: Model, control: dict[str, Any]) -> dict[str, Any]:
         "required": required if model.id == DEFAULT_MODEL else [*required, "model"],
         "properties": control
         | {"model": {"const": model.id}}
-        | {name: _part(name, model) for name in model.properties},
+        | {short.get(name, name): _part(name, model) for name in model.properties},
         "patternProperties": {r"^metadata\[[A-Za-z0-9_.-]{1,64}\]$": {"type": "string", "maxLength": 512}},
     }
+
+
+def _short_names(model: Model) -> dict[str, str]:
+    """Return the parameters that have a short name, with the first of their names."""
+    short: dict[str, str] = {}
+    for name in ("image", "tail_image", "video", "audio"):
+        with suppress(InvalidRequest):
+            short.setdefault(forms.parameter_for(name, model), name)
+    return short
 
 
 def _part(name: str, model: Model) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def _fill(filled: dict[str, Any], name: str, text: str, *, model: Model) -> None
     """Set a parameter. Parts of one name make up a list where the parameter is one; lists and objects may be JSON."""
     types = set(_types(model.properties.get(name, {})))
     takes_list = "array" in types or not model.known
-    value = _parsed(text, name=name) if text[:1] in _openings(types, model.properties.get(name, {})) else text
+    value = _parsed(text, name=name) if text.startswith(_openings(types, model.properties.get(name, {}))) else text
     if name in filled and takes_list:
         value = [*_listed(filled[name]), *_listed(value)]
     elif types - {"null"} == {"array"}:
@@ -61,11 +61,11 @@ def _fill(filled: dict[str, Any], name: str, text: str, *, model: Model) -> None
     filled[name] = value
 
 
-def _openings(types: set[str], schema: dict[str, Any]) -> str:
+def _openings(types: set[str], schema: dict[str, Any]) -> tuple[str, ...]:
     """Return with what characters a text begins that is JSON for this schema."""
-    lists = "[" if "array" in types else ""
-    items = schema.get("items", {})
-    return lists + ("{" if "object" in types or "object" in _types(items) else "")
+    lists = "array" in types
+    objects = "object" in types or "object" in _types(schema.get("items", {}))
+    return (*(["["] if lists else []), *(["{"] if objects else []))
 
 
 def _types(schema: dict[str, Any]) -> Iterable[str]:

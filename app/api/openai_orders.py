@@ -20,13 +20,9 @@ _LONGEST_LIST = 100
 
 
 def order_of(body: dict[str, Any] | Form, offer: Offer) -> Order:
-    """Check a body for a video; raise InvalidRequest, naming the field as this API does, for the first fault."""
+    """Check a body for a video; raise InvalidRequest for the first fault."""
     fields, files = (_unfolded(body.texts), body.files) if isinstance(body, Form) else (body, [])
-    try:
-        return _order(fields, files, offer=offer, strict=not isinstance(body, Form))
-    except InvalidRequest as error:
-        error.param = None if error.param is None else error.param.removeprefix("input.")
-        raise
+    return _order(fields, files, offer=offer, strict=not isinstance(body, Form))
 
 
 def _order(fields: dict[str, Any], files: list[tuple[str, bytes]], *, offer: Offer, strict: bool) -> Order:

@@ -1,5 +1,7 @@
 """A job in the shape of the OpenAI Videos API."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal
 
@@ -7,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.api import openai_sizes
 from app.catalogue.catalogue import Model
-from app.domain.errors import NotFound, ReelayError
+from app.domain.errors import InvalidRequest, NotFound, ReelayError
 from app.domain.job import Job
 from app.domain.states import JobState, PublicStatus
 from app.domain.views import JobView
@@ -77,6 +79,16 @@ def job_id(given: str, *, error: type[ReelayError] = NotFound) -> str:
     if not given.startswith(_PREFIX):
         raise error(f"There is no video {given[:80]!r} here. Their ids begin with {_PREFIX!r}.")
     return _JOB_PREFIX + given.removeprefix(_PREFIX)
+
+
+@contextmanager
+def flat_params() -> Iterator[None]:
+    """Name the fields at fault as this API does: the model's parameters stand beside the others."""
+    try:
+        yield
+    except InvalidRequest as error:
+        error.param = None if error.param is None else error.param.removeprefix("input.")
+        raise
 
 
 def video_object(job: Job, view: JobView, *, model: Model | None) -> VideoObject:

@@ -70,7 +70,8 @@ def _response(body: str, headers: dict[str, str]) -> Response:
 async def create_video(request: Request, caller: Creator, house: HouseDep) -> Response:
     """Queue a job. `size` and `seconds` become the model's own parameters; further fields are parameters as well."""
     face = OpenAI(house.catalogue)
-    return await placing.create(request, caller=caller, house=house, face=face, read=openai_orders.order_of)
+    with openai_shapes.flat_params():
+        return await placing.create(request, caller=caller, house=house, face=face, read=openai_orders.order_of)
 
 
 @router.get("", summary="List videos", response_model=VideoPage, responses=describing.answers(400, 401, 403, 503))
@@ -169,7 +170,8 @@ async def remix_video(video_id: str, request: Request, caller: Creator, house: H
         return partial(retrying.remix, job_id=job_id, prompt=wish.prompt, terms=await retrying.terms(house, caller))
 
     face = OpenAI(house.catalogue)
-    return await placing.create_again(request, caller=caller, house=house, face=face, prepare=prepare)
+    with openai_shapes.flat_params():
+        return await placing.create_again(request, caller=caller, house=house, face=face, prepare=prepare)
 
 
 _UNSUPPORTED: dict[str, Any] = {"include_in_schema": False, "response_model": None}

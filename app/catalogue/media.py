@@ -13,7 +13,6 @@ _WORDS: dict[str, MediaKind] = {
     "audio": "audio", "video": "video", "alpha": "video", "image": "image", "mask": "image", "frame": "image",
 }  # fmt: skip
 """What a parameter's name says it takes. The first of these words counts: `mask_video_url` is a video."""
-_URI_NAME = re.compile(r"(?:.*_)?urls?")
 ATTACHED = "attached:"
 """How a file part of a form stands in an input until it is stored. It is looked up, never trusted."""
 _NO_LINK = re.compile(rf"data:\w+/|file_[0-9a-zA-Z]+\Z|{ATTACHED}\d+\Z", re.IGNORECASE)
@@ -35,7 +34,7 @@ def kind_taken(name: str, schema: dict[str, Any]) -> MediaKind | None:
     """Return what a parameter takes as a link or a file, alone or in a list; None if it takes none."""
     branches = [schema, *_branches(schema)]
     schemas = [*branches, *(branch["items"] for branch in branches if "items" in branch)]
-    return _kind_by_name(name) or "image" if any(_is_uri(name, given) for given in schemas) else None
+    return _kind_by_name(name) or "image" if any(map(_is_uri, schemas)) else None
 
 
 def places(given: dict[str, Any], properties: dict[str, dict[str, Any]]) -> list[MediaPlace]:
@@ -75,7 +74,7 @@ def _walk(value: Any, schema: dict[str, Any], *, path: Path, kind: MediaKind) ->
     for branch in _branches(schema):
         yield from _walk(value, branch, path=path, kind=kind)
     match value:
-        case str() if _is_uri(str(path[-1]), schema):
+        case str() if _is_uri(schema):
             yield MediaPlace(path, kind, value)
         case list() if "items" in schema:
             for index, inner in enumerate(value):
@@ -92,11 +91,8 @@ def _branches(schema: dict[str, Any]) -> list[dict[str, Any]]:
     return [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
 
 
-def _is_uri(name: str, schema: dict[str, Any]) -> bool:
-    """Tell whether a string is a link: by its format or, since some documents forget that, by its name."""
-    if schema.get("type") != "string" or "enum" in schema:
-        return False
-    return schema.get("format") == "uri" or _URI_NAME.fullmatch(name) is not None
+def _is_uri(schema: dict[str, Any]) -> bool:
+    return schema.get("format") == "uri"
 
 
 def _kind_by_name(name: str) -> MediaKind | None:

@@ -1,5 +1,6 @@
 """From the upstream's OpenAPI documents to the catalogue's facts: one schema a model, without prose."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ _COPIED = (
     "minLength", "maxLength", "minItems", "maxItems",
 )  # fmt: skip
 _UNIONS = ("anyOf", "oneOf")
+_LINK_NAME = re.compile(r"(?:.*_)?url")
 _DEEPEST = 32
 
 
@@ -56,8 +58,8 @@ def _names(named: dict[str, Any]) -> list[str]:
 def cleaned(schema: Any, document: dict[str, Any], *, depth: int = 0) -> dict[str, Any]:
     """Return the schema as JSON Schema has it (2020-12), its references resolved, nothing kept but what checks input.
 
-    OpenAPI 3.0 writes `nullable: true` where JSON Schema writes the type `null`, and some documents mark a parameter
-    `required: true` at the parameter itself. Raises NotUsable.
+    OpenAPI 3.0 writes `nullable: true` where JSON Schema writes the type `null`. Some documents mark a parameter
+    `required: true` at the parameter itself, and some forget that a text is a link. Raises NotUsable.
     """
     if depth > _DEEPEST:
         raise NotUsable("a schema refers to itself, or is nested too deeply")
@@ -73,7 +75,8 @@ def cleaned(schema: Any, document: dict[str, Any], *, depth: int = 0) -> dict[st
     if "items" in schema:
         kept["items"] = cleaned(schema["items"], document, depth=depth + 1)
     if properties := schema.get("properties"):
-        kept["properties"] = {name: cleaned(given, document, depth=depth + 1) for name, given in properties.items()}
+        inner = {name: cleaned(given, document, depth=depth + 1) for name, given in properties.items()}
+        kept["properties"] = {name: _linked(name, given) for name, given in inner.items()}
         if required := _required(schema, document):
             kept["required"] = required
     return _nullable(kept) if schema.get("nullable") is True else kept
@@ -89,6 +92,12 @@ def _required(schema: dict[str, Any], document: dict[str, Any]) -> list[str]:
 def _listed(schema: dict[str, Any]) -> list[str]:
     found = schema.get("required")
     return found if isinstance(found, list) else []
+
+
+def _linked(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with the format of a link, if the name says that it is one."""
+    is_link = _LINK_NAME.fullmatch(name) and schema.get("type") == "string" and "enum" not in schema
+    return schema | {"format": "uri"} if is_link else schema
 
 
 def _nullable(kept: dict[str, Any]) -> dict[str, Any]:

@@ -4,18 +4,20 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
 import schemathesis
-from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from app.api import routes
 from app.api.deps import House
+from app.catalogue.catalogue import DEFAULT_MODEL, Catalogue
 from app.db.engine import Database
 from app.domain.secrets import Scope
 from app.domain.states import JobState
@@ -93,7 +95,10 @@ def strategies(operation: Any, known: dict[str, list[str]]) -> Iterator[Any]:
                 )
 
 
-BEYOND_A_SCHEMA = {"invalid_cursor", "invalid_image", "invalid_range", "price_unknown", "idempotency_key_reused"}
+BEYOND_A_SCHEMA = {
+    *("invalid_cursor", "invalid_image", "invalid_audio", "invalid_range"),
+    *("price_unknown", "idempotency_key_reused"),
+}
 """Refusals of requests that are right by the document: for what only decoding, or the database, tells."""
 
 
@@ -105,8 +110,22 @@ def misjudging(case: schemathesis.Case, response: schemathesis.Response) -> Iter
         yield negative_data_rejection  # a form has only text: `false`, where a text belongs, is one
 
 
-def test_document__is_kept(app: FastAPI, house: House, database: Database) -> None:
+SEVERAL = (
+    DEFAULT_MODEL,
+    "veo2",
+    "google/veo-3.1-first-last-image-to-video",
+    "klingai/v2.5-turbo/pro/image-to-video",
+    "openai/sora-2-i2v",
+    "klingai/avatar-pro",
+    "kling-video/v1.6/standard/multi-image-to-video",
+)
+"""Of each kind of form one: with all models the forms are more than schemathesis can make requests from."""
+
+
+def test_document__is_kept(house: House, database: Database) -> None:
     """Every route, with right and with wrong requests: no failure, nothing undeclared, nothing wrong let through."""
+    house = replace(house, catalogue=Catalogue({name: CATALOGUE.models[name] for name in SEVERAL}))
+    app = routes.build(house)
     house.closing.set()  # nobody is kept waiting
     me, secret = make_caller(database, scopes=frozenset({Scope.ADMIN}))
     states = [*JobState, *[JobState.SUCCEEDED] * 9, *[JobState.UNCONFIRMED] * 3]
@@ -127,7 +146,7 @@ def test_document__is_kept(app: FastAPI, house: House, database: Database) -> No
 
     operations = [result.ok() for result in documented.get_all_operations()]
     for operation in sorted(operations, key=lambda operation: operation.method == "delete"):
-        for strategy in strategies(operation, {"job_id": ids, "model_id": list(CATALOGUE.models)}):
+        for strategy in strategies(operation, {"job_id": ids, "model_id": list(SEVERAL)}):
             with suppress(Unsatisfiable):  # some routes take nothing that could be wrong
                 bounded(given(case=strategy)(require_kept))()
     assert len(answered) == 19

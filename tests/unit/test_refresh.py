@@ -48,6 +48,7 @@ DOCUMENT: dict[str, Any] = {
                     "model": {"type": "string", "enum": ["acme/film", "acme/film-fast"]},
                     "prompt": {"type": "string", "description": "Prose.", "maxLength": 500},
                     "image_url": {"type": "string", "format": "uri", "required": True, "example": "x"},
+                    "sound_url": {"type": "string", "description": "A link."},
                     "steps": {"type": "array", "nullable": True, "items": {"$ref": "#/components/schemas/Step"}},
                 },
             },
@@ -73,6 +74,7 @@ def test_models_of__reads_unions_references_and_what_all_of_adds() -> None:
     assert film.required == ["prompt", "image_url"]
     assert film.properties["prompt"] == {"type": "string", "maxLength": 500}
     assert film.properties["image_url"] == {"type": "string", "format": "uri"}
+    assert film.properties["sound_url"] == {"type": "string", "format": "uri"}
     assert film.properties["steps"]["type"] == ["array", "null"]
     assert film.properties["steps"]["items"]["required"] == ["at"]
     clip = found["clip", "/v2/video/generations"]
