@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.api import openai_sizes
 from app.catalogue.catalogue import Model
-from app.domain.errors import InvalidRequest, NotFound, ReelayError
+from app.domain.errors import InvalidRequest, NotFound
 from app.domain.job import Job
 from app.domain.states import JobState, PublicStatus
 from app.domain.views import JobView
@@ -74,11 +74,19 @@ def video_id(job_id: str) -> str:
     return _PREFIX + job_id.removeprefix(_JOB_PREFIX)
 
 
-def job_id(given: str, *, error: type[ReelayError] = NotFound) -> str:
-    """Return the job's own id; raise NotFound, or the error given, for what is no id of a video."""
+def job_id(given: str) -> str:
+    """Return the job's own id; raise NotFound for what is no id of a video."""
     if not given.startswith(_PREFIX):
-        raise error(f"There is no video {given[:80]!r} here. Their ids begin with {_PREFIX!r}.")
+        raise NotFound(f"There is no video {given[:80]!r} here. Their ids begin with {_PREFIX!r}.")
     return _JOB_PREFIX + given.removeprefix(_PREFIX)
+
+
+def cursor(after: str) -> str:
+    """Return the id of the job after which a page begins; raise InvalidRequest for what is no id of a video."""
+    try:
+        return job_id(after)
+    except NotFound as error:
+        raise InvalidRequest(error.message, code="invalid_cursor", param="after") from None
 
 
 @contextmanager

@@ -84,7 +84,7 @@ async def list_videos(
     order: Literal["asc", "desc"] = "desc",
 ) -> Response:
     """The project's jobs, newest first."""
-    last_seen = None if after is None else openai_shapes.job_id(after, error=InvalidRequest)
+    last_seen = None if after is None else openai_shapes.cursor(after)
     face = OpenAI(house.catalogue)
 
     def show(conn: Connection) -> str:
