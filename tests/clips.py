@@ -52,7 +52,8 @@ def talkie() -> bytes:
         seen.width, seen.height, seen.pix_fmt = 64, 48, "yuv420p"
         heard = output.add_stream("aac", rate=48_000, layout="mono")
         silence = av.AudioFrame(format="fltp", layout="mono", samples=1024)
-        silence.sample_rate, silence.pts = 48_000, 0
+        silence.planes[0].update(bytes(4 * 1024))
+        silence.sample_rate, silence.pts, silence.time_base = 48_000, 0, Fraction(1, 48_000)
         output.mux(seen.encode(av.VideoFrame.from_image(Image.new("RGB", (64, 48)))))
         output.mux(heard.encode(silence))
         output.mux(seen.encode())
