@@ -223,18 +223,34 @@ class Machine(RuleBasedStateMachine):
 
     # Submitters
 
-    @rule(answer=ANSWERS, refusal=st.sampled_from(list(Refusal)), fate=FATES, flags=FLAGS)
-    def submit(self, answer: str, refusal: Refusal, fate: str, flags: tuple[bool, bool]) -> None:
-        """The usual beat, with nobody dying and nothing between its verbs."""
+    @rule(
+        answer=ANSWERS,
+        refusal=st.sampled_from(list(Refusal)),
+        fate=FATES,
+        flags=FLAGS,
+        dies=st.sampled_from(["never", "never", "admitted", "sent", "recorded"]),
+        resumed=st.booleans(),
+    )
+    def submit(
+        self, answer: str, refusal: Refusal, fate: str, flags: tuple[bool, bool], dies: str, resumed: bool
+    ) -> None:
+        """The usual beat, after which nobody holds anything; a worker that dies on the way is swept up after."""
+        if resumed:
+            self.resume()
         others, self.hands = self.hands, []
         self.admit()
-        while self.hands:
+        while self.hands and dies != "admitted":
             self.hold_together()
             self.post(0, answer, refusal, fate, flags)
-            if self.hands:
+            if self.hands and dies != "sent":
                 self.record(0)
+            if self.hands and dies == "never":
                 self.settle(0)
+            self.hands = [hand for hand in self.hands if not hand.was_sent]
         self.hands = others
+        if dies != "never":
+            self.wait(61)
+            self.sweep()
 
     @rule()
     def admit(self) -> None:
@@ -324,8 +340,13 @@ class Machine(RuleBasedStateMachine):
         self._settle(hand)
 
     def _settle(self, hand: Hand) -> None:
+        """Whoever holds the job now is not moved by one that held it before, unless by a paid answer."""
+        held = jobs.lock(self.conn, hand.job.id)
+        moved: Job | None = None
         with self.step():
-            settling.settle(self.conn, hand.job.id, now=self.now, lease_token=hand.job.lease_token)
+            moved = settling.settle(self.conn, hand.job.id, now=self.now, lease_token=hand.job.lease_token)
+        if held.state is S.SUBMITTING and held.lease_token != hand.job.lease_token and moved is not None:
+            assert submissions.latest(self.conn, held).state is Sub.ACCEPTED
 
     @precondition(lambda self: any(not hand.was_sent for hand in self.hands))
     @rule(pick=PICK)
