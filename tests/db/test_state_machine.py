@@ -1,4 +1,4 @@
-"""Callers, operators, workers, the clock and the upstream in any order: what must hold after every step, and at the end.
+"""Callers, operators, workers, the clock and the upstream in any order: what must hold after every step.
 
 One transaction holds a whole run; each step is a savepoint, undone if a verb refuses. What workers do here is what
 they do in `app/workers`, verb by verb, with every pause between two verbs a place where they may die or stall.
@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -153,7 +154,15 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.before.jobs)
     @rule(pick=PICK)
     def cancel(self, pick: int) -> None:
-        job, state = self.job(pick), None
+        self._cancel(self.job(pick))
+
+    @precondition(lambda self: self.hands)
+    @rule(pick=PICK)
+    def cancel_what_is_in_hand(self, pick: int) -> None:
+        self._cancel(self.before.jobs[self.picked(self.hands, pick).job.id])
+
+    def _cancel(self, job: Job) -> None:
+        state: JobState | None = None
         with self.step():
             state = jobs.cancel(self.conn, job.id, owner=Owner(project_id=job.project_id), now=self.now).state
         assert state == AFTER_CANCEL.get(job.state)
@@ -357,6 +366,15 @@ class Machine(RuleBasedStateMachine):
             settling.withdraw(self.conn, hand.job, now=self.now, due_at=self.now, reason="storage_unavailable")
 
     @precondition(lambda self: self.hands)
+    @rule()
+    def stall(self) -> None:
+        """Everybody stands still past their leases, and others take over."""
+        self.wait(61)
+        self.sweep()
+        self.resume()
+        self.admit()
+
+    @precondition(lambda self: self.hands)
     @rule(pick=PICK)
     def die(self, pick: int) -> None:
         self.hands.remove(self.picked(self.hands, pick))
@@ -397,9 +415,15 @@ class Machine(RuleBasedStateMachine):
             outcomes.generation_failed(conn, job, code="upstream_failed", message="no", credits_used=None, now=now)
         elif sale.fate == "empty":
             patience = timedelta(seconds=60)
-            outcomes.completed_empty(conn, job, credits_used=sale.credits, patience=patience, now=now)
+            moved = outcomes.completed_empty(conn, job, credits_used=sale.credits, patience=patience, now=now)
+            self._charged_as_told(moved, sale)
         else:
-            outcomes.completed(conn, job, url="https://cdn.example/v.mp4", credits_used=sale.credits, now=now)
+            moved = outcomes.completed(conn, job, url="https://cdn.example/v.mp4", credits_used=sale.credits, now=now)
+            self._charged_as_told(moved, sale)
+
+    def _charged_as_told(self, moved: Job | None, sale: Sale) -> None:
+        if moved is not None and not sale.is_mute:
+            assert (moved.charged_micros, moved.charge_basis, moved.settled) == (sale.micros, "reported", True)
 
     @rule()
     def claim_saves(self) -> None:
@@ -508,7 +532,7 @@ class Machine(RuleBasedStateMachine):
         assert job.event_count == len(timeline)
         old = timeline[: 1 if was is None else was.event_count]
         states = [S(state) for _, state in timeline[len(old) - 1 :]]
-        moves = [(frm, to) for frm, to in zip(states, states[1:], strict=False) if frm is not to]
+        moves = [(frm, to) for frm, to in pairwise(states) if frm is not to]
         assert all(to in TRANSITIONS[frm] for frm, to in moves), moves
         assert states[-1] is job.state
         assert job.version == (1 if was is None else was.version) + len(moves)
@@ -541,7 +565,10 @@ class Machine(RuleBasedStateMachine):
                 assert submission.request_id not in self.upstream.asked, "sent without a mark"
 
     def _money(self, job: Job, seen: Seen) -> None:
-        """What a job is charged is what the upstream sold it; what nobody carries is booked beside it, once."""
+        """What a job is charged is what the upstream sold it; what nobody carries is booked beside it, once.
+
+        The one place for what must hold of a project's ledger, once there is one.
+        """
         assert job.extra_micros == sum(micros for id_, micros in seen.strays.values() if id_ == job.id)
         assert job.settled == (job.state in TERMINAL or job.state is S.SAVING)
         if job.generation_id is None:
@@ -559,7 +586,8 @@ class Machine(RuleBasedStateMachine):
             assert job.charged_micros == job.estimated_micros
         if job.state in (S.SAVING, S.SUCCEEDED):
             assert sale.is_mute or job.charge_basis == "reported"
-            assert sale.is_charged and job.charged_micros is not None or job.estimated_micros is None
+            assert sale.is_charged
+            assert job.charged_micros is not None or job.estimated_micros is None
         if job.state in TERMINAL and not sale.is_charged and job.error_code == "upstream_failed":
             assert (job.charged_micros, job.billed) == (None, False)
 
