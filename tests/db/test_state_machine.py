@@ -240,21 +240,33 @@ class Machine(RuleBasedStateMachine):
         flags=FLAGS,
         dies=st.sampled_from(["never", "never", "admitted", "sent", "recorded"]),
         resumed=st.booleans(),
+        canceled=st.booleans(),
     )
     def submit(
-        self, answer: str, refusal: Refusal, fate: str, flags: tuple[bool, bool], dies: str, resumed: bool
+        self,
+        answer: str,
+        refusal: Refusal,
+        fate: str,
+        flags: tuple[bool, bool],
+        dies: str,
+        resumed: bool,
+        canceled: bool,
     ) -> None:
         """The usual beat, after which nobody holds anything; a worker that dies on the way is swept up after."""
         if resumed:
             self.resume()
         others, self.hands = self.hands, []
         self.admit()
+        self.hold_together()
+        if canceled and self.hands:
+            self._cancel(self.before.jobs[self.hands[0].job.id])
         while self.hands and dies != "admitted":
             self.hold_together()
             self.post(0, answer, refusal, fate, flags)
-            if self.hands and dies != "sent":
+            was_sent = any(hand.was_sent for hand in self.hands)
+            if was_sent and dies != "sent":
                 self.record(0)
-            if self.hands and dies == "never":
+            if was_sent and dies == "never":
                 self.settle(0)
             self.hands = [hand for hand in self.hands if not hand.was_sent]
         self.hands = others
