@@ -9,7 +9,7 @@ from pathlib import Path
 
 SIZE = "24m"
 HELP = (
-    "A test needs a small file system of its own. Run it as root, allow user namespaces (unshare -rm), "
+    "A test needs a small file system of its own. Run it as root, allow sudo or user namespaces (unshare -rm), "
     "or name an empty folder on a disk of about 24 MB in TEST_SMALL_DISK."
 )
 
@@ -38,7 +38,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[SmallDisk]:
-    """Mount one in `folder`: as root, else in a namespace of a process that holds it."""
+    """Mount one in `folder`: as root, by a sudo that asks nothing, or in a namespace of a process that holds it."""
     if named := os.environ.get("TEST_SMALL_DISK"):
         place = Path(named) / folder.name
         place.mkdir()
@@ -47,15 +47,23 @@ def small_disk(folder: Path) -> Iterator[SmallDisk]:
     place = folder / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "reelay-test", str(place)]
-    if os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0:
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if _works([*as_root, *mount[:4], f"{mount[4]},uid={os.getuid()}", *mount[5:]]):
         try:
             yield SmallDisk(place)
         finally:
-            subprocess.run(["umount", "--lazy", str(place)], check=True)
+            subprocess.run([*as_root, "umount", "--lazy", str(place)], check=True)
         return
     with _held(mount) as holder:
         prefix = ("nsenter", "--preserve-credentials", "--user", "--mount", "--wd", "--target", str(holder), "--")
         yield SmallDisk(place, seen=Path(f"/proc/{holder}/root{place}"), prefix=prefix)
+
+
+def _works(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
