@@ -88,7 +88,7 @@ def duties(
             horizon_seconds=settings.poll_horizon_seconds,
         ),
         Saver(db, upstream, store, _downloads(settings), leasing=leasing, spool=settings.spool_dir),
-        Sweeper(db, store, worker=worker, retention=settings.retention),
+        Sweeper(db, store, worker=worker, retention=settings.retention, lease_seconds=settings.lease_seconds),
         PriceKeeper(db, upstream),
     ]
 

@@ -41,3 +41,21 @@ def clip(container: str = "mp4", codec: str = "libx264", size: tuple[int, int] =
             output.mux(stream.encode(av.VideoFrame.from_image(image)))
         output.mux(stream.encode())
     return written.getvalue()
+
+
+@cache
+def talkie() -> bytes:
+    """Return a picture with a tone beside it."""
+    written = io.BytesIO()
+    with av.open(written, "w", format="mp4") as output:
+        seen = output.add_stream("libx264", rate=24)
+        seen.width, seen.height, seen.pix_fmt = 64, 48, "yuv420p"
+        heard = output.add_stream("aac", rate=48_000, layout="mono")
+        silence = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+        silence.planes[0].update(bytes(4 * 1024))
+        silence.sample_rate, silence.pts, silence.time_base = 48_000, 0, Fraction(1, 48_000)
+        output.mux(seen.encode(av.VideoFrame.from_image(Image.new("RGB", (64, 48)))))
+        output.mux(heard.encode(silence))
+        output.mux(seen.encode())
+        output.mux(heard.encode(None))
+    return written.getvalue()

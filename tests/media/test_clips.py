@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.errors import NotAClip
 from app.media.clips import ClipKind, check, from_data_uri
-from tests.clips import clip, sound
+from tests.clips import clip, sound, talkie
 from tests.factories import picture
 
 CAP = 5 << 20
@@ -63,6 +63,12 @@ async def test_check__takes_sounds(container: str, codec: str, content_type: str
 async def test_check__refuses_what_only_claims_to_be_one(data: bytes, kind: ClipKind, says: str) -> None:
     with pytest.raises(NotAClip, match=says):
         await check(data, kind=kind, max_bytes=CAP, max_pixels=PIXELS)
+
+
+async def test_check__a_video_with_sound_is_no_sound() -> None:
+    assert (await check(talkie(), kind="video", max_bytes=CAP, max_pixels=PIXELS)).content_type == "video/mp4"
+    with pytest.raises(NotAClip, match="Send the sound alone"):
+        await check(talkie(), kind="audio", max_bytes=CAP, max_pixels=PIXELS)
 
 
 async def test_check__keeps_to_its_caps() -> None:
