@@ -23,6 +23,7 @@ def come_to_rest(part: Part, house: House, traffic: Traffic, *, seconds: float =
     for victim in house.victims:
         victim.kill()
         victim.start()
+    traffic.finish()
     deadline = time.monotonic() + seconds
     while (moving := _moving(house)) and time.monotonic() < deadline:
         traffic.resume()

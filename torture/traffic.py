@@ -1,15 +1,16 @@
-"""Traffic: callers who create, cancel, retry and delete, and an operator who resolves. None of them ever gives up."""
+"""Traffic: callers who create, cancel, retry and delete. None of them ever gives up."""
 
 import random
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import httpx2
 
+from torture.answers import CUT_OFF, MARK, Ask
 from torture.house import House
-from torture.judge import sold
 
 PICTURE = "app/web/sample.jpg"
 MISHAPS = (
@@ -22,6 +23,9 @@ MISHAPS = (
 """What the sandbox is asked, in the prompt, to do to a job."""
 PLAIN = 0.3
 """The share of jobs that nothing is to happen to."""
+KEYED = 0.5
+"""The share of requests for a job that carry an Idempotency-Key, and are sent until they are answered."""
+FINISH_SECONDS = 60.0
 
 
 class Traffic(threading.Thread):
@@ -29,7 +33,7 @@ class Traffic(threading.Thread):
 
     def __init__(self, house: House, upstream_url: str, *, seed: int, pause_seconds: float = 0.1, lively: bool = True):
         super().__init__(daemon=True, name=f"traffic of {house.name}")
-        self._house, self._upstream_url, self._pause = house, upstream_url, pause_seconds
+        self._house, self._pause = house, pause_seconds
         self._chance = random.Random(seed)
         self._http = httpx2.Client(
             headers={"Authorization": f"Bearer {house.key}"},
@@ -40,12 +44,15 @@ class Traffic(threading.Thread):
         self._lively = lively
         self._made = 0
         self.accepted: set[str] = set()
+        self.asks: list[Ask] = []
+        self.retries: dict[str, list[int]] = defaultdict(list)
+        """What came back to each attempt to retry a job, by the job's id."""
         self.mishaps = 0
         self.wrong: list[str] = []
 
     def run(self) -> None:
-        deeds: list[Callable[[], None]] = [self._create] * 14 + [self._cancel, self._retry, self._scrub, self._resume]
-        deeds += [self._upload, self._resolve, self._resume]
+        deeds: list[Callable[[], None]] = [self._create] * 8 + [self._upload] * 2 + [self._again] * 2
+        deeds += [self._cancel, self._cancel, self._retry, self._retry, self._scrub, self._scrub, self._resume]
         while not self._ending.is_set():
             try:
                 self._chance.choice(deeds if self._lively else [self._create, self._resume])()
@@ -57,6 +64,15 @@ class Traffic(threading.Thread):
         """Create no more."""
         self._ending.set()
         self.join(60)
+
+    def finish(self) -> None:
+        """Send what was asked with a key, and never answered, until it is."""
+        deadline = time.monotonic() + FINISH_SECONDS
+        while (unanswered := self._unanswered()) and time.monotonic() < deadline:
+            try:
+                self._send(unanswered[0])
+            except httpx2.TransportError:
+                time.sleep(0.1)
 
     def resume(self) -> bool:
         """End the holds, as an operator may; True if that was heard."""
@@ -88,18 +104,50 @@ class Traffic(threading.Thread):
         self.mishaps += 1
         return f"Clip {self._made} [[fault:{self._chance.choice(MISHAPS)}]]"
 
+    def _ask(self, **sent: Any) -> None:
+        """Ask for a job, mostly with a key."""
+        mark = f"ask-{self._made}"
+        key = mark if self._chance.random() < KEYED else None
+        self.asks.append(Ask(mark, sent, key))
+        self._send(self.asks[-1])
+
+    def _send(self, ask: Ask) -> None:
+        headers = {} if ask.key is None else {"Idempotency-Key": ask.key}
+        try:
+            answer = self._post("/v1/jobs", headers=headers, **ask.sent)
+        except httpx2.TransportError:
+            ask.statuses.append(CUT_OFF)
+            raise
+        ask.statuses.append(answer.status_code)
+        if answer.status_code == 201:
+            ask.job_ids.add(answer.json()["id"])
+        self._note(answer, expected={201} if ask.key is None else {201, 409})
+
+    def _unanswered(self) -> list[Ask]:
+        return [ask for ask in self.asks if ask.key is not None and not ask.job_ids]
+
+    def _again(self) -> None:
+        """Send once more what has a key: without an answer so far, or with one that must come again."""
+        keyed = self._unanswered() or [ask for ask in self.asks[-50:] if ask.key is not None]
+        keyed = [ask for ask in keyed if not ask.is_deleted]
+        if keyed:
+            self._send(self._chance.choice(keyed))
+
     def _create(self) -> None:
         order: dict[str, Any] = {"model": "veo2", "input": {"prompt": self._prompt()}}
+        order["metadata"] = {MARK: f"ask-{self._made}"}
         if self._chance.random() < 0.2:
             order["on_unconfirmed"] = "resubmit"
         if self._chance.random() < 0.05:
             order["start_within_seconds"] = 2
-        self._note(self._post("/v1/jobs", json=order), expected={201})
+        self._ask(json=order)
 
     def _upload(self) -> None:
         with open(PICTURE, "rb") as picture:  # noqa: PTH123
-            order = {"model": "veo2/image-to-video", "prompt": self._prompt()}
-            self._note(self._post("/v1/jobs", data=order, files={"image": picture}), expected={201})
+            content = picture.read()
+        order = {"model": "veo2/image-to-video", "prompt": self._prompt()}
+        order["metadata"] = f'{{"{MARK}": "ask-{self._made}"}}'
+        self._ask(data=order, files={"image": content})
 
     def _some(self, **narrowed: str) -> dict[str, Any] | None:
         answer = self._http.get(f"{self._base()}/v1/jobs", params={"limit": "20", **narrowed})
@@ -113,31 +161,26 @@ class Traffic(threading.Thread):
 
     def _retry(self) -> None:
         job = self._some(status="failed")
-        if job is not None:
-            self._note(self._post(f"/v1/jobs/{job['id']}/retry", json={"accept_new_charge": True}), expected={200, 409})
+        if job is None:
+            return
+        answers = self.retries[job["id"]]
+        try:
+            answer = self._post(f"/v1/jobs/{job['id']}/retry", json={"accept_new_charge": True})
+        except httpx2.TransportError:
+            answers.append(CUT_OFF)
+            raise
+        answers.append(answer.status_code)
+        self._note(answer, expected={200, 409})
 
     def _scrub(self) -> None:
+        """Delete a job whose request was answered: a deleted one carries no mark that could tell whose it was."""
         job = self._some(status="succeeded")
-        if job is not None:
-            path = f"{self._base()}/v1/jobs/{job['id']}"
-            self._note(self._http.delete(path), expected={204, 404, 409})
+        if job is None or job["id"] not in self.accepted:
+            return
+        for ask in self.asks:
+            ask.is_deleted |= job["id"] in ask.job_ids
+        path = f"{self._base()}/v1/jobs/{job['id']}"
+        self._note(self._http.delete(path), expected={204, 404, 409})
 
     def _resume(self) -> None:
         self.resume()
-
-    def _resolve(self) -> None:
-        """Decide truthfully about a job that the log was searched for in vain: the sandbox's ledger knows."""
-        answer = self._http.get(f"{self._base()}/v1/admin/jobs", params={"unresolved": "true", "limit": "5"})
-        for job in answer.json()["data"] if answer.status_code == 200 else []:
-            request_id = f"rly:{self._house.deployment_id}:{job['id']}:{job['attempts']}"
-            bought = [
-                p
-                for p in sold(self._upstream_url, request_id)
-                if p["client_request_id"] == request_id and p["cost_credits"]
-            ]
-            wish = (
-                {"action": "attach", "generation_id": bought[0]["generation_id"]}
-                if bought
-                else {"action": "not_created"}
-            )
-            self._note(self._post(f"/v1/admin/jobs/{job['id']}/resolve", json=wish), expected={200, 202, 404, 409})
