@@ -30,6 +30,7 @@ class Coverage:
     frequent: set[str] = field(default_factory=set)
     """Points that were reached several times in one life."""
     reached: set[str] = field(default_factory=set)
+    is_full: bool = False
 
     def note(self, trace: Iterable[dict[str, Any]]) -> None:
         for line in trace:
@@ -40,6 +41,7 @@ class Coverage:
                     self.frequent.add(line["hit"])
             if "struck" in line:
                 self.struck[line["struck"], line["kind"]] += 1
+        self.is_full = not self.missing
 
     @property
     def cells(self) -> int:

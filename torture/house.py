@@ -29,7 +29,7 @@ READY_SECONDS = 40.0
 SPEED = 250.0
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["torture.victim", "app.media.decoder", "psycopg", "app.sandbox.server"])
+_FORKS.set_forkserver_preload(["torture.victim", "app.media.decoder", "psycopg", "app.sandbox.server", "torture.warm"])
 
 
 class Victim:

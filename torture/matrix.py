@@ -112,7 +112,7 @@ class Lane:
         for caller in (traffic, operator):
             caller.start()
         deadline = began + seconds - min(REST_SECONDS, seconds / 3)
-        while self.coverage.missing and time.monotonic() < deadline:
+        while not self.coverage.is_full and time.monotonic() < deadline:
             for each in lives:
                 each.look()
             time.sleep(0.02)
