@@ -11,7 +11,7 @@ from torture.places import all_points
 from torture.points import MATRIX_KINDS, OFTEN, Fault, Kind, Plan
 
 Cell = tuple[str, Kind]
-MOST: Mapping[Kind, int] = {"exception": 12, "stall": 3}
+MOST: Mapping[Kind, int] = {"exception": 12, "stall": 2}
 """How many may strike in one life: enough is enough to still get some work done. It ends with the first kill."""
 ARMED_SHARE = 0.6
 """Of the open cells in one life: another choice each time."""
@@ -31,6 +31,8 @@ class Coverage:
     """Points that were reached several times in one life."""
     reached: set[str] = field(default_factory=set)
     is_full: bool = False
+    seconds: float = 0.0
+    """How long it took."""
 
     def note(self, trace: Iterable[dict[str, Any]]) -> None:
         for line in trace:

@@ -22,9 +22,9 @@ from torture.quiet import come_to_rest
 from torture.table import Part
 from torture.traffic import Traffic
 
-SETUPS = {"sqlite 1 loop": (1, 1), "sqlite 3 loops": (1, 3), "postgres 1": (1, 1), "postgres 3": (3, 1)}
-"""Victims and sets of workers in each."""
-LIFE_SECONDS = 5.0
+SETUPS = {"sqlite 1 loop": (2, 1, 1), "sqlite 3 loops": (2, 1, 3), "postgres 1": (2, 1, 1), "postgres 3": (1, 3, 1)}
+"""How many houses share the cells of each, the victims of a house, and the sets of workers in a victim."""
+LIFE_SECONDS = 8.0
 STOP_SECONDS = 9.0
 REST_SECONDS = 60.0
 """Kept free, or a third of all, for what is under way to come to its end."""
@@ -73,14 +73,15 @@ class Lives:
 
 
 class Lane:
-    """One setup: its house, its own sandbox, and its lives until every cell has struck."""
+    """One house of a setup, its own sandbox, and its lives until every cell of the setup has struck."""
 
-    def __init__(self, name: str, folder: Path, *, seed: int, server: Databases | None, part: Part) -> None:
-        self.name, self._folder, self._server, self._part = name, folder, server, part
-        self._seed = f"{seed} {name}"
-        self.coverage = Coverage()
+    def __init__(
+        self, setup: str, number: int, folder: Path, *, coverage: Coverage, seed: int, server: Databases, part: Part
+    ) -> None:
+        self.setup, self.name, self.coverage = setup, f"{setup} {'ab'[number]}".replace(" ", "-"), coverage
+        self._folder, self._server, self._part = folder, server, part
+        self._seed = f"{seed} {self.name}"
         self.failure: BaseException | None = None
-        self.seconds = 0.0
 
     def run(self, seconds: float) -> None:
         try:
@@ -91,12 +92,11 @@ class Lane:
 
     def _run(self, stack: ExitStack, *, seconds: float) -> None:
         chance, began = random.Random(self._seed), time.monotonic()
-        short = self.name.replace(" ", "-")
-        url = stack.enter_context(sandbox(self._folder / short, seed=chance.randrange(2**31), faults=WEATHER))
-        database_url = self._server.create_database() if self._server else None
-        victims, sets_of_workers = SETUPS[self.name]
+        url = stack.enter_context(sandbox(self._folder / self.name, seed=chance.randrange(2**31), faults=WEATHER))
+        database_url = self._server.create_database() if self.setup.startswith("postgres") else None
+        _, victims, sets_of_workers = SETUPS[self.setup]
         house = House(
-            short,
+            self.name,
             self._folder,
             upstream_url=url,
             database_url=database_url,
@@ -116,7 +116,7 @@ class Lane:
             for each in lives:
                 each.look()
             time.sleep(0.02)
-        self.seconds = time.monotonic() - began
+        self.coverage.seconds = max(self.coverage.seconds, time.monotonic() - began)
         for each in lives:
             each.close()
         operator.end()
@@ -136,9 +136,11 @@ class Lane:
 def run(folder: Path, *, seed: int, seconds: float, server: Databases) -> Part:
     """Run every setup beside the others; return what was seen."""
     part = Part("matrix")
+    coverages = {setup: Coverage() for setup in SETUPS}
     lanes = [
-        Lane(name, folder, seed=seed, server=server if name.startswith("postgres") else None, part=part)
-        for name in SETUPS
+        Lane(setup, number, folder, coverage=coverages[setup], seed=seed, server=server, part=part)
+        for setup, (houses, _, _) in SETUPS.items()
+        for number in range(houses)
     ]
     threads = [threading.Thread(target=lane.run, args=(seconds,), daemon=True) for lane in lanes]
     for thread in threads:
@@ -148,8 +150,12 @@ def run(folder: Path, *, seed: int, seconds: float, server: Databases) -> Part:
     for lane in lanes:
         if lane.failure is not None:
             part.broken.append(f"[{lane.name}] did not come to its end: {lane.failure!r}")
-        _count(part, lane)
-    missing, cells = sum(len(lane.coverage.missing) for lane in lanes), sum(lane.coverage.cells for lane in lanes)
+    for setup, coverage in coverages.items():
+        _count(part, setup, coverage)
+    missing, cells = (
+        sum(len(each.missing) for each in coverages.values()),
+        sum(each.cells for each in coverages.values()),
+    )
     part.cells = f"{cells - missing}/{cells}"
     part.figures.append(f"{part.counts['accepted']} jobs accepted; {part.counts['micros'] / 1e6:.2f} USD on both sides")
     part.figures.append(
@@ -159,8 +165,8 @@ def run(folder: Path, *, seed: int, seconds: float, server: Databases) -> Part:
     return part
 
 
-def _count(part: Part, lane: Lane) -> None:
-    coverage, struck = lane.coverage, Counter[str]()
+def _count(part: Part, setup: str, coverage: Coverage) -> None:
+    struck = Counter[str]()
     for (_, kind), times in coverage.struck.items():
         struck[kind] += times
     part.counts["kills"] += struck["kill"]
@@ -177,5 +183,5 @@ def _count(part: Part, lane: Lane) -> None:
         for point, kinds in open_kinds.items()
     ]
     covered = f"{coverage.cells - len(coverage.missing)} of {coverage.cells} cells over {len(coverage.points)} points"
-    figure = f"{lane.name}: {covered} in {lane.seconds:.0f} s"
+    figure = f"{setup}: {covered} in {coverage.seconds:.0f} s"
     part.figures.append(figure + (f"; not struck: {'; '.join(missing)}" if missing else ""))
