@@ -1,6 +1,7 @@
 """`python -m torture`: run the parts, print the table, end with 1 if an invariant broke."""
 
 import argparse
+import multiprocessing
 import random
 import shutil
 import signal
@@ -53,7 +54,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _stop(number: int, _frame: object) -> None:
-    """Leave in order: what was opened is closed, and the victims end with us."""
+    """Take the victims along, and close what was opened."""
+    for child in multiprocessing.active_children():
+        child.kill()
     sys.exit(128 + number)
 
 

@@ -19,7 +19,7 @@ from app.sandbox.config import SandboxConfig
 from app.sandbox.server import serve as serve_sandbox
 from tests.acceptance.processes import SANDBOX_KEY, clean_environment, free_port
 from torture.points import Plan
-from torture.tied import end_with_parent
+from torture.tied import end_with_planner
 from torture.victim import Life, live
 
 LEASE_SECONDS = 1.0
@@ -207,7 +207,7 @@ def sandbox(folder: Path, **options: Any) -> Iterator[str]:
 
 
 def _sell(config: SandboxConfig, port: int, log: Path) -> None:
-    end_with_parent()
+    end_with_planner()
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)

@@ -13,7 +13,7 @@ from torture.table import Part
 from torture.traffic import Traffic
 
 JOBS, READER = tables.jobs, tables.log_reader
-LONGEST_SECONDS = 90.0
+LONGEST_SECONDS = 300.0
 LOOK_SECONDS = 0.5
 
 
