@@ -24,6 +24,8 @@ class Ask:
     """Its Idempotency-Key. Without one it is never sent again."""
     statuses: list[int] = field(default_factory=list)
     job_ids: set[str] = field(default_factory=set)
+    first_was_replayed: bool = False
+    """Whether the first answer with a job said that the job had been made before."""
     is_deleted: bool = False
     """Whether somebody asked to delete its job: from then on its key stands for nothing."""
 
@@ -48,9 +50,10 @@ def _judge_ask(part: Part, ask: Ask, made: set[str], *, name: str) -> None:
     part.require(len(made) <= 1, f"{told}, made {len(made)} jobs: {sorted(made)}")
     if CUT_OFF in ask.statuses:
         part.counts["cut off"] += 1
-    elif not ask.job_ids and ask.key is None:
-        part.require(not made, f"{told}, made {sorted(made)} all the same")
+    elif any(status >= 500 for status in ask.statuses):
         part.counts["refused"] += 1
+        part.require(bool(ask.job_ids) or not made, f"{told}, made {sorted(made)} all the same")
+        part.require(not ask.first_was_replayed, f"{told}, had made its job when it was answered so")
     if ask.key is not None:
         part.require(len(ask.job_ids) == 1, f"{told}, has a key and never got its job")
         part.counts["asked again"] += len(ask.statuses) > 1

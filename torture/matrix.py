@@ -159,7 +159,7 @@ def run(folder: Path, *, seed: int, seconds: float, server: Databases) -> Part:
     part.cells = f"{cells - missing}/{cells}"
     part.figures.append(f"{part.counts['accepted']} jobs accepted; {part.counts['micros'] / 1e6:.2f} USD on both sides")
     part.figures.append(
-        f"requests for a job: {part.counts['refused']} got 5xx and made none; {part.counts['cut off']} got no answer; "
+        f"requests for a job: {part.counts['refused']} got 5xx, which made none; {part.counts['cut off']} got no answer; "
         f"{part.counts['asked again']} were sent again with their key, and made one job each"
     )
     return part

@@ -120,6 +120,7 @@ class Traffic(threading.Thread):
             raise
         ask.statuses.append(answer.status_code)
         if answer.status_code == 201:
+            ask.first_was_replayed |= not ask.job_ids and "idempotent-replayed" in answer.headers
             ask.job_ids.add(answer.json()["id"])
         self._note(answer, expected={201} if ask.key is None else {201, 409})
 
