@@ -159,8 +159,8 @@ def run(folder: Path, *, seed: int, seconds: float, server: Databases) -> Part:
     part.cells = f"{cells - missing}/{cells}"
     part.figures.append(f"{part.counts['accepted']} jobs accepted; {part.counts['micros'] / 1e6:.2f} USD on both sides")
     part.figures.append(
-        f"requests for a job: {part.counts['refused']} got 5xx, which made none; {part.counts['cut off']} got no answer; "
-        f"{part.counts['asked again']} were sent again with their key, and made one job each"
+        f"requests for a job: {part.counts['refused']} got 5xx and made none by that; {part.counts['cut off']} got no "
+        f"answer; {part.counts['asked again']} were sent again with their key, and made one job each"
     )
     return part
 
