@@ -13,8 +13,9 @@ from torture.points import MATRIX_KINDS, OFTEN, Fault, Kind, Plan
 Cell = tuple[str, Kind]
 MOST: Mapping[Kind, int] = {"exception": 12, "stall": 2}
 """How many may strike in one life: enough is enough to still get some work done. It ends with the first kill."""
-ARMED_SHARE = 0.6
-"""Of the open cells in one life: another choice each time."""
+ARMED_SHARE, ARMED_SHARE_AT_LAST = 0.6, 0.9
+"""Of the points with open cells, in one life: another choice each time. What is rare is not to be reached in vain."""
+LAST_POINTS = 30
 LONGEST_OUTAGE = 6
 STRAY_ODDS = 0.004
 AT_THE_STOP = ("commit Sweeper.drain", "commit Submitter._give_back", "commit Saver._save")
@@ -67,10 +68,12 @@ class Coverage:
 
         What is often reached fills up first by itself; from then on nothing stands before what is rare.
         """
+        open_kinds = {point: kinds for point in sorted(self.points) if (kinds := self._open(point))}
+        share = ARMED_SHARE if len(open_kinds) > LAST_POINTS else ARMED_SHARE_AT_LAST
         faults = [
             self._fault(point, chance.choice(kinds), chance=chance)
-            for point in sorted(self.points)
-            if (kinds := self._open(point)) and chance.random() < ARMED_SHARE
+            for point, kinds in open_kinds.items()
+            if chance.random() < share
         ]
         return Plan(faults, STRAY_ODDS, chance.randrange(2**32), MOST)
 

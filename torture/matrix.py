@@ -30,7 +30,7 @@ REST_SECONDS = 60.0
 """Kept free, or a third of all, for what is under way to come to its end."""
 ORDERLY_SHARE = 0.15
 WEATHER = {
-    "video-hang": Odds(0.06, "6"),
+    "video-hang": Odds(0.12, "6"),
     "video-503-bare": Odds(0.03),
     "logs-500": Odds(0.05),
     "billing-500": Odds(0.1),

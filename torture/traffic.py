@@ -17,7 +17,7 @@ MISHAPS = (
     "fail", "fail", "fail-string", "fail-null", "fail-detail", "hang-after=3", "hang-before=3*1", "reset-after",
     "reset-before*1", "truncate", "truncate=60", "500-bare-after", "502-bare*1", "503-bare*1", "504-bare-after",
     "500*1", "503-after", "429*1", "429=1*1", "403*1", "out-of-credits=1*1", "unknown-status", "waiting-words",
-    "no-url=2", "truncated-video=1", "mislabelled-video", "expired-url", "slow", "lag-404=2",
+    "no-url=2", "truncated-video=1", *["mislabelled-video"] * 4, "video-404", "expired-url", "slow", "lag-404=2",
     "poll-500=2", "poll-reset", "poll-429",
 )  # fmt: skip
 """What the sandbox is asked, in the prompt, to do to a job."""
@@ -51,8 +51,8 @@ class Traffic(threading.Thread):
         self.wrong: list[str] = []
 
     def run(self) -> None:
-        deeds: list[Callable[[], None]] = [self._create] * 8 + [self._upload] * 2 + [self._again] * 2
-        deeds += [self._cancel, self._cancel, self._retry, self._retry, self._scrub, self._scrub, self._resume]
+        deeds: list[Callable[[], None]] = [self._create] * 6 + [self._upload] * 2 + [self._again] * 2
+        deeds += [self._cancel] * 2 + [self._retry] * 3 + [self._scrub] * 3 + [self._resume]
         while not self._ending.is_set():
             try:
                 self._chance.choice(deeds if self._lively else [self._create, self._resume])()
@@ -175,7 +175,7 @@ class Traffic(threading.Thread):
 
     def _scrub(self) -> None:
         """Delete a job whose request was answered: a deleted one carries no mark that could tell whose it was."""
-        job = self._some(status="succeeded")
+        job = self._some(status=self._chance.choice(["succeeded", "failed", "canceled"]))
         if job is None or job["id"] not in self.accepted:
             return
         for ask in self.asks:
