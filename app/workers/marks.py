@@ -10,6 +10,8 @@ from app.domain.errors import StorageFailed
 from app.media.store import ObjectMissing, Store
 
 OLD = timedelta(days=1)
+AT_ONCE = 16
+"""How many marks are read side by side: a storage far away answers each only after a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,14 @@ class Marks:
         is some steps nearer to its end the next time.
         """
         keys = await self._store.list(self._prefix)
-        for key in keys:
-            if key not in self._seen:
-                self._seen[key] = await self._read(key)
+        unseen = [key for key in keys if key not in self._seen]
+        for begin in range(0, len(unseen), AT_ONCE):
+            await asyncio.gather(*(self._see(key) for key in unseen[begin : begin + AT_ONCE]))
         marks = [mark for key in keys if (mark := self._seen[key]) is not None]
         return max(marks, key=lambda mark: mark.submission, default=None)
+
+    async def _see(self, key: str) -> None:
+        self._seen[key] = await self._read(key)
 
     async def forget_old(self) -> None:
         """Cover what was ever sent with this worker's own mark, and delete those of workers gone for a day."""
