@@ -25,7 +25,7 @@ PLAIN = 0.3
 """The share of jobs that nothing is to happen to."""
 KEYED = 0.5
 """The share of requests for a job that carry an Idempotency-Key, and are sent until they are answered."""
-FINISH_SECONDS = 60.0
+FINISH_SECONDS = 300.0
 
 
 class Traffic(threading.Thread):
@@ -115,6 +115,10 @@ class Traffic(threading.Thread):
         headers = {} if ask.key is None else {"Idempotency-Key": ask.key}
         try:
             answer = self._post("/v1/jobs", headers=headers, **ask.sent)
+        except httpx2.ConnectError:
+            if not ask.statuses:  # nobody was there to be asked
+                self.asks.remove(ask)
+            raise
         except httpx2.TransportError:
             ask.statuses.append(CUT_OFF)
             raise
