@@ -8,10 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.acceptance.processes import clean_environment
+from torture.answers import CUT_OFF, MARK, Ask, judge_answers
+from torture.judge import Books
+from torture.table import Part
 
 SEED = 20261125
 WAYS_TO_END = [signal.SIGTERM, signal.SIGINT, *([signal.SIGKILL] if sys.platform == "linux" else [])]
@@ -79,3 +83,46 @@ def group_ends(group: int) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def judged(ask: Ask, *job_ids: str, retries: dict[str, list[int]] | None = None) -> list[str]:
+    """Return what the judge objects to, where these jobs carry the request's mark; the last one is a retry of `old`."""
+    jobs = {id_: SimpleNamespace(id=id_, metadata={MARK: ask.mark}, retried_from=None) for id_ in job_ids}
+    jobs["again"] = SimpleNamespace(id="again", metadata={MARK: ask.mark}, retried_from="old")
+    part = Part("matrix")
+    judge_answers(part, Books([], jobs, []), [ask], retries or {}, name="here")
+    return part.broken
+
+
+@pytest.mark.parametrize(
+    ("ask", "made"),
+    [
+        (Ask("a", {}, None, [503]), []),
+        (Ask("a", {}, None, [CUT_OFF]), ["one"]),
+        (Ask("a", {}, "key", [503, CUT_OFF, 201, 201], {"one"}, first_was_replayed=True), ["one"]),
+        (Ask("a", {}, "key", [503, 201], {"one"}), []),  # deleted since
+    ],
+)
+def test_judge__honest_answers_pass(ask: Ask, made: list[str]) -> None:
+    assert judged(ask, *made, retries={"old": [503, 201], "older": [503]}) == []
+
+
+@pytest.mark.parametrize(
+    ("ask", "made"),
+    [
+        (Ask("a", {}, None, [503]), ["one"]),
+        (Ask("a", {}, None, [500]), ["one"]),
+        (Ask("a", {}, None, [CUT_OFF]), ["one", "two"]),
+        (Ask("a", {}, "key", [503, 201], {"one"}, first_was_replayed=True), ["one"]),
+        (Ask("a", {}, "key", [201, 201], {"one", "two"}), ["one", "two"]),
+        (Ask("a", {}, "key", [503, CUT_OFF]), []),
+    ],
+)
+def test_judge__a_5xx_for_a_job_that_was_made_is_noted(ask: Ask, made: list[str]) -> None:
+    assert judged(ask, *made) != []
+
+
+def test_judge__a_5xx_for_a_retry_that_was_made_is_noted() -> None:
+    assert judged(Ask("a", {}), retries={"old": [500, 503]}) == [
+        "[here] old was retried, and the answer was [500, 503]"
+    ]
