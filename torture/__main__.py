@@ -25,7 +25,7 @@ def main() -> int:
         end_with_parent()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    print(f"seed {given.seed} (make torture TORTURE_ARGS='--seed {given.seed}' plans the same again)", flush=True)
+    print(f"seed {given.seed} (make torture TORTURE_ARGS='--seed {given.seed}' draws the same again)", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="reelay-torture-"))
     parts: list[Part] = []
     with open_postgres() as server:
