@@ -55,6 +55,10 @@ class Coverage:
         """Return the cells that never struck."""
         return [(point, kind) for point in sorted(self.points) for kind in self._open(point)]
 
+    def open_points(self) -> list[str]:
+        """Return the points with cells that never struck."""
+        return [point for point in sorted(self.points) if self._open(point)]
+
     @property
     def wants_an_orderly_end(self) -> bool:
         """Tell whether something is open that only a stop in order reaches."""

@@ -30,7 +30,7 @@ REST_SECONDS = 60.0
 """Kept free, or a third of all, for what is under way to come to its end."""
 ORDERLY_SHARE = 0.15
 WEATHER = {
-    "video-hang": Odds(0.12, "6"),
+    "video-hang": Odds(0.2, "6"),
     "video-503-bare": Odds(0.03),
     "logs-500": Odds(0.05),
     "billing-500": Odds(0.1),
@@ -107,7 +107,7 @@ class Lane:
         lives = [
             Lives(house.victim(f"serve{n}"), self.coverage, chance=chance, part=self._part) for n in range(victims)
         ]
-        traffic = Traffic(house, url, seed=chance.randrange(2**31))
+        traffic = Traffic(house, url, seed=chance.randrange(2**31), wanted=self.coverage.open_points)
         operator = Operator(house, url, seed=chance.randrange(2**31))
         for caller in (traffic, operator):
             caller.start()

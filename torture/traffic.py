@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import httpx2
@@ -26,14 +26,51 @@ PLAIN = 0.3
 KEYED = 0.5
 """The share of requests for a job that carry an Idempotency-Key, and are sent until they are answered."""
 FINISH_SECONDS = 300.0
+STEERED = 0.4
+"""The share of what is done, and of what is asked of the sandbox, that leads to points with open cells."""
+DEEDS_AT = {
+    "commit cancel_job": "_cancel",
+    "commit retry_job": "_retry",
+    "commit delete_job": "_scrub",
+    "commit buried": "_scrub",
+    "storage delete": "_scrub",
+    "commit Sweeper._bury": "_scrub",
+}
+MISHAPS_AT = {
+    "commit Saver._give_up": "mislabelled-video",
+    "commit Saver._after_bad_result": "expired-url",
+    "commit Prober": "403*1",
+    "upstream balance": "403*1",
+    "commit Reconciler._learn_group": "reset-after",
+}
+"""What leads to the points whose names begin so."""
+
+
+def leading(to: Iterable[str], ways: Mapping[str, str]) -> list[str]:
+    """Return the ways that lead to one of the points."""
+    points = tuple(to)
+    return [way for prefix, way in ways.items() if any(point.startswith(prefix) for point in points)]
+
+
+def nowhere() -> Iterable[str]:
+    return ()
 
 
 class Traffic(threading.Thread):
     """Speaks with a house's victims, whichever lives; remembers every id that was answered with 201."""
 
-    def __init__(self, house: House, upstream_url: str, *, seed: int, pause_seconds: float = 0.1, lively: bool = True):
+    def __init__(
+        self,
+        house: House,
+        upstream_url: str,
+        *,
+        seed: int,
+        pause_seconds: float = 0.1,
+        lively: bool = True,
+        wanted: Callable[[], Iterable[str]] = nowhere,
+    ) -> None:
         super().__init__(daemon=True, name=f"traffic of {house.name}")
-        self._house, self._pause = house, pause_seconds
+        self._house, self._pause, self._wanted = house, pause_seconds, wanted
         self._chance = random.Random(seed)
         self._http = httpx2.Client(
             headers={"Authorization": f"Bearer {house.key}"},
@@ -55,10 +92,18 @@ class Traffic(threading.Thread):
         deeds += [self._cancel] * 2 + [self._retry] * 3 + [self._scrub] * 3 + [self._resume]
         while not self._ending.is_set():
             try:
-                self._chance.choice(deeds if self._lively else [self._create, self._resume])()
+                if not self._steered():
+                    self._chance.choice(deeds if self._lively else [self._create, self._resume])()
             except httpx2.TransportError:
                 time.sleep(0.02)
             self._ending.wait(self._pause)
+
+    def _steered(self) -> bool:
+        """Now and then do what leads to a point that is wanted; True if that was done."""
+        deeds = leading(self._wanted(), DEEDS_AT) if self._chance.random() < STEERED else []
+        if deeds:
+            getattr(self, self._chance.choice(deeds))()
+        return bool(deeds)
 
     def end(self) -> None:
         """Create no more."""
@@ -102,7 +147,8 @@ class Traffic(threading.Thread):
         if self._chance.random() < PLAIN:
             return f"Clip {self._made}"
         self.mishaps += 1
-        return f"Clip {self._made} [[fault:{self._chance.choice(MISHAPS)}]]"
+        wanted = leading(self._wanted(), MISHAPS_AT) if self._chance.random() < STEERED else []
+        return f"Clip {self._made} [[fault:{self._chance.choice(wanted or MISHAPS)}]]"
 
     def _ask(self, **sent: Any) -> None:
         """Ask for a job, mostly with a key."""
