@@ -57,7 +57,7 @@ class Lives:
             self._end()
 
     def _end(self) -> None:
-        share = 0.6 if self._coverage.wants_an_orderly_end else ORDERLY_SHARE
+        share = 0.75 if self._coverage.wants_an_orderly_end else ORDERLY_SHARE
         if not self._is_stopping and self._chance.random() < share:
             self._victim.signal(signal.SIGTERM)
             self._ends_at, self._is_stopping = time.monotonic() + STOP_SECONDS, True
