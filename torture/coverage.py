@@ -16,6 +16,8 @@ MOST: Mapping[Kind, int] = {"exception": 12, "stall": 2}
 ARMED_SHARE, ARMED_SHARE_AT_LAST = 0.6, 0.9
 """Of the points with open cells, in one life: another choice each time. What is rare is not to be reached in vain."""
 LAST_POINTS = 30
+ARMED_SHARE_IN_A_HURRY = 0.12
+"""Where there is no time to reach every cell: so few that most lives get far."""
 LONGEST_OUTAGE = 6
 STRAY_ODDS = 0.004
 AT_THE_STOP = ("commit Sweeper.drain", "commit Submitter._give_back", "commit Saver._save")
@@ -32,6 +34,7 @@ class Coverage:
     """Points that were reached several times in one life."""
     reached: set[str] = field(default_factory=set)
     is_full: bool = False
+    in_a_hurry: bool = False
     seconds: float = 0.0
     """How long it took."""
 
@@ -73,13 +76,17 @@ class Coverage:
         What is often reached fills up first by itself; from then on nothing stands before what is rare.
         """
         open_kinds = {point: kinds for point in sorted(self.points) if (kinds := self._open(point))}
-        share = ARMED_SHARE if len(open_kinds) > LAST_POINTS else ARMED_SHARE_AT_LAST
         faults = [
             self._fault(point, chance.choice(kinds), chance=chance)
             for point, kinds in open_kinds.items()
-            if chance.random() < share
+            if chance.random() < self._share(len(open_kinds))
         ]
         return Plan(faults, STRAY_ODDS, chance.randrange(2**32), MOST)
+
+    def _share(self, points: int) -> float:
+        if self.in_a_hurry:
+            return ARMED_SHARE_IN_A_HURRY
+        return ARMED_SHARE if points > LAST_POINTS else ARMED_SHARE_AT_LAST
 
     def _fault(self, point: str, kind: Kind, *, chance: random.Random) -> Fault:
         hit = chance.randint(1, OFTEN) if point in self.frequent else 1
