@@ -16,7 +16,7 @@ MOST: Mapping[Kind, int] = {"exception": 12, "stall": 2}
 ARMED_SHARE, ARMED_SHARE_AT_LAST = 0.6, 0.9
 """Of the points with open cells, in one life: another choice each time. What is rare is not to be reached in vain."""
 LAST_POINTS = 30
-ARMED_SHARE_IN_A_HURRY = 0.12
+ARMED_SHARE_IN_A_HURRY = 0.2
 """Where there is no time to reach every cell: so few that most lives get far."""
 LONGEST_OUTAGE = 6
 STRAY_ODDS = 0.004
