@@ -19,6 +19,7 @@ from app.sandbox.config import SandboxConfig
 from app.sandbox.server import serve as serve_sandbox
 from tests.acceptance.processes import SANDBOX_KEY, clean_environment, free_port
 from torture.points import Plan
+from torture.tied import end_with_planner
 from torture.victim import Life, live
 
 LEASE_SECONDS = 1.0
@@ -28,7 +29,7 @@ READY_SECONDS = 40.0
 SPEED = 250.0
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["torture.victim", "app.media.decoder", "psycopg", "app.sandbox.server"])
+_FORKS.set_forkserver_preload(["torture.victim", "app.media.decoder", "psycopg", "app.sandbox.server", "torture.warm"])
 
 
 class Victim:
@@ -206,6 +207,7 @@ def sandbox(folder: Path, **options: Any) -> Iterator[str]:
 
 
 def _sell(config: SandboxConfig, port: int, log: Path) -> None:
+    end_with_planner()
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)

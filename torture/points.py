@@ -5,14 +5,15 @@ upstream client, the storage, the download) before the service starts, so that n
 """
 
 import json
+import math
 import os
 import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,8 @@ WRAPPED = {
     Store: ("put_file", "put_bytes", "read", "list", "delete"),
 }
 REASON = "torture"
+OFTEN = 3
+"""So many hits in one life are noted too: then a fault may wait for a later one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Fault:
     seconds: float = 0.0
     foreseen: bool = True
     """Whether an exception is of the kind that the boundary documents, or one that nobody thought of."""
+    times: int = 1
+    """How many hits in a row it strikes: an outage is more than one mishap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Plan:
     faults: Sequence[Fault] = ()
     odds: float = 0.0
     seed: int = 0
+    most: Mapping[Kind, int] = field(default_factory=dict)
+    """How many faults of a kind may strike; any number of a kind that is not named."""
 
 
 class Striker:
@@ -61,9 +68,10 @@ class Striker:
 
     def __init__(self, plan: Plan, trace: Path) -> None:
         self._trace = os.open(trace, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._planned = {(fault.point, fault.hit): fault for fault in plan.faults}
-        self._odds, self._chance = plan.odds, random.Random(plan.seed)
+        self._planned = {(f.point, f.hit + again): f for f in plan.faults for again in range(f.times)}
+        self._odds, self._chance, self._most = plan.odds, random.Random(plan.seed), plan.most
         self._hits: Counter[str] = Counter()
+        self._struck: Counter[Kind] = Counter()
 
     def note(self, **what: Any) -> None:
         os.write(self._trace, json.dumps({"at": time.time(), "pid": os.getpid(), **what}).encode() + b"\n")
@@ -71,12 +79,13 @@ class Striker:
     def reach(self, point: str) -> None:
         """Go on, raise, die or stall."""
         self._hits[point] += 1
-        if self._hits[point] == 1:
-            self.note(hit=point)
+        if self._hits[point] in (1, OFTEN):
+            self.note(hit=point, times=self._hits[point])
         fault = self._planned.get((point, self._hits[point]))
         if fault is None and self._chance.random() < self._odds:
             fault = Fault(point, "exception", foreseen=self._chance.random() < 0.8)
-        if fault is not None:
+        if fault is not None and self._struck[fault.kind] < self._most.get(fault.kind, math.inf):
+            self._struck[fault.kind] += 1
             self._strike(fault)
 
     def _strike(self, fault: Fault) -> None:
@@ -121,13 +130,17 @@ def name_of(work: Callable[..., Any]) -> str:
     return work.__qualname__.replace(".<locals>", "").replace(".<lambda>", "")
 
 
+def boundary_of(owner: type) -> str:
+    """Return what lies behind the door."""
+    return "upstream" if owner is UpstreamClient else "storage"
+
+
 def install(striker: Striker) -> None:
     """Wrap every door of the service in this process."""
     _wrap_commits(striker)
     for owner, names in WRAPPED.items():
         for name in names:
-            boundary = "upstream" if owner is UpstreamClient else "storage"
-            setattr(owner, name, _around(getattr(owner, name), f"{boundary} {name}", striker))
+            setattr(owner, name, _around(getattr(owner, name), f"{boundary_of(owner)} {name}", striker))
     vars(back_room)["download"] = _around(vars(back_room)["download"], "download", striker)
 
 

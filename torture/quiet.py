@@ -13,7 +13,7 @@ from torture.table import Part
 from torture.traffic import Traffic
 
 JOBS, READER = tables.jobs, tables.log_reader
-LONGEST_SECONDS = 90.0
+LONGEST_SECONDS = 300.0
 LOOK_SECONDS = 0.5
 
 
@@ -23,6 +23,7 @@ def come_to_rest(part: Part, house: House, traffic: Traffic, *, seconds: float =
     for victim in house.victims:
         victim.kill()
         victim.start()
+    traffic.finish()
     deadline = time.monotonic() + seconds
     while (moving := _moving(house)) and time.monotonic() < deadline:
         traffic.resume()

@@ -16,6 +16,7 @@ from app.main import Role, serve, work
 from app.settings import Settings
 from torture import hurry, points
 from torture.points import Plan, Striker
+from torture.tied import end_with_planner
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Life:
 
 
 def live(life: Life) -> None:
-    """Serve until killed or told to stop."""
+    """Serve until killed or told to stop; never longer than whoever planned this life."""
+    end_with_planner()
     _into(life.log)
     os.environ.update(life.environment)
     striker = Striker(life.plan, life.trace)
