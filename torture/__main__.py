@@ -9,10 +9,15 @@ import time
 from pathlib import Path
 
 from tests.postgres import open_postgres
-from torture import matrix
+from torture import fencing, matrix, stopping, takeover
 from torture.table import Part, rendered
 
-PARTS = {"matrix": (matrix.run, 0.7)}
+PARTS = {
+    "matrix": (matrix.run, 0.6),
+    "takeover": (takeover.run, 0.1),
+    "fencing": (fencing.run, 0.1),
+    "stopping": (stopping.run, 0.03),
+}
 """Each part and its share of the time."""
 
 

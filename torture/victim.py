@@ -30,8 +30,11 @@ class Life:
     log: Path
     sets_of_workers: int = 1
     clock_ahead_seconds: float = 0.0
-    file_limit_bytes: int | None = None
     workers: bool = True
+    hurried: bool = True
+    """Whether the service's own waits are made short."""
+    probes_once: bool = False
+    """Look into the first video only: where a thousand jobs end in the same file."""
 
 
 def live(life: Life) -> None:
@@ -40,7 +43,10 @@ def live(life: Life) -> None:
     os.environ.update(life.environment)
     striker = Striker(life.plan, life.trace)
     points.install(striker)
-    hurry.install(sets_of_workers=life.sets_of_workers)
+    if life.hurried:
+        hurry.install(sets_of_workers=life.sets_of_workers)
+    if life.probes_once:
+        hurry.probe_once()
     if life.clock_ahead_seconds:
         _set_clock(life.clock_ahead_seconds)
     settings = Settings.load()
