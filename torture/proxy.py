@@ -1,0 +1,149 @@
+"""A TCP proxy that harms one connection in a chosen way, and lets every other pass.
+
+What is to happen is written in the request itself, as `[wire WHAT N]`, so that a relay on the way carries it along. It
+happens to the first POST that says so; the same words said again are let through.
+"""
+
+import asyncio
+import re
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+_ORDER = re.compile(rb"\[wire ([a-z-]+)(?: ([0-9]+))?\]")
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+BLACKHOLE_SECONDS = 30.0
+DRIP_SECONDS = 0.002
+LATENCY_SECONDS = 0.5
+LARGEST = 1 << 20
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Proxy:
+    """Counts in `struck` what was done."""
+
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._done: set[bytes] = set()
+        self.struck = 0
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            try:
+                await self._relay((reader, writer))
+            finally:
+                writer.close()
+
+    async def _relay(self, caller: Streams) -> None:
+        """Pass requests on, one after the other, each over a connection of its own, until one is to be harmed."""
+        while True:
+            request = await _request(caller[0])
+            order = _ORDER.search(request) if request.startswith(b"POST") else None
+            if order is not None and order[0] not in self._done:
+                self._done.add(order[0])
+                self.struck += 1
+                await self._harm(order[1].decode(), int(order[2] or 0), request, caller)
+                return
+            head, body = await self._answer(request)
+            caller[1].write(head + body)
+            await caller[1].drain()
+            if b"\r\nconnection: close" in (request + head).lower():
+                return
+
+    async def _answer(self, request: bytes) -> tuple[bytes, bytes]:
+        reader, writer = await asyncio.open_connection(self._host, self._port, limit=LARGEST)
+        try:
+            writer.write(request)
+            await writer.drain()
+            return await _message(reader)
+        finally:
+            writer.close()
+
+    async def _harm(self, what: str, number: int, request: bytes, caller: Streams) -> None:
+        match what:
+            case "reset-before":
+                _reset(caller)
+            case "reset-during":
+                _, writer = await asyncio.open_connection(self._host, self._port)
+                writer.write(request[: len(request) // 2])
+                await writer.drain()
+                writer.transport.abort()
+                _reset(caller)
+            case "reset-after":
+                await self._answer(request)
+                _reset(caller)
+            case "blackhole":
+                await asyncio.sleep(BLACKHOLE_SECONDS)
+            case "blackhole-after":
+                await self._answer(request)
+                await asyncio.sleep(BLACKHOLE_SECONDS)
+            case "latency":
+                await asyncio.sleep(LATENCY_SECONDS)
+                caller[1].write(b"".join(await self._answer(request)))
+                await asyncio.sleep(0)
+                await caller[1].drain()
+            case "drip":
+                for byte in b"".join(await self._answer(request)):
+                    caller[1].write(bytes([byte]))
+                    await caller[1].drain()
+                    await asyncio.sleep(DRIP_SECONDS)
+            case "truncate":
+                caller[1].write(b"".join(await self._answer(request))[:number])
+                await caller[1].drain()
+            case _:
+                raise ValueError(f"no such harm: {what}")
+
+
+HARMS = ("latency", "drip", "reset-before", "reset-during", "reset-after", "blackhole", "blackhole-after")
+
+
+async def _request(reader: asyncio.StreamReader) -> bytes:
+    return b"".join(await _message(reader))
+
+
+async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = _LENGTH.search(head)
+    if length is None and b"\r\ntransfer-encoding: chunked" in head.lower():
+        body = b""
+        while not body.endswith(b"0\r\n\r\n"):
+            body += await reader.readuntil(b"\r\n")
+        return head, body
+    return head, await reader.readexactly(int(length[1])) if length else b""
+
+
+def _reset(caller: Streams) -> None:
+    """Close with a TCP reset."""
+    own = caller[1].get_extra_info("socket")
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    caller[1].transport.abort()
+
+
+@contextmanager
+def proxied(target: str) -> Iterator[tuple[Proxy, str]]:
+    """Run a proxy in front of `target` in a thread; yield it and its address."""
+    proxy, loop, ready = Proxy(target), asyncio.new_event_loop(), threading.Event()
+    address: list[str] = []
+
+    async def listen() -> None:
+        server = await asyncio.start_server(proxy.connected, "127.0.0.1", 0, limit=LARGEST)
+        address.append("http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1]))
+        ready.set()
+
+    def run() -> None:
+        loop.create_task(listen())
+        loop.run_forever()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    ready.wait(10)
+    try:
+        yield proxy, address[0]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
