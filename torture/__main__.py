@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests.postgres import open_postgres
-from torture import fencing, matrix, stopping, takeover
+from torture import fencing, matrix, outage, stopping, takeover, wire
 from torture.table import Part, rendered
 
 PARTS = {
@@ -17,6 +17,8 @@ PARTS = {
     "takeover": (takeover.run, 0.1),
     "fencing": (fencing.run, 0.1),
     "stopping": (stopping.run, 0.03),
+    "wire": (wire.run, 0.1),
+    "outage": (outage.run, 0.05),
 }
 """Each part and its share of the time."""
 

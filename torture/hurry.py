@@ -25,18 +25,18 @@ def _hurried(attempt: int, **given: float) -> float:
 def probe_once() -> None:
     """Look into the first video only, and take every other for the same."""
     known: list[Any] = []
-    look = save.inspect
+    look = vars(save)["inspect"]
 
     async def inspect(path: Path) -> Any:
         if not known:
             known.append(await look(path))
         return known[0]
 
-    save.inspect = inspect
+    vars(save)["inspect"] = inspect
 
 
-def install(*, sets_of_workers: int = 1) -> None:
-    """Shorten the waits in this process, and let it run so many sets of workers."""
+def install(*, sets_of_workers: int = 1, sweeps: bool = True) -> None:
+    """Shorten the waits in this process, that of the sweep only if `sweeps`; run so many sets of workers."""
     log_reader.READS_PER_MINUTE = 100_000
     log_reader.SLACK = timedelta(seconds=30)
     log_reader.AUDIT_INTERVAL = timedelta(seconds=3)
@@ -54,7 +54,7 @@ def install(*, sets_of_workers: int = 1) -> None:
     def duties(*args: Any, **given: Any) -> list[Any]:
         made = [duty for _ in range(sets_of_workers) for duty in make(*args, **given)]
         for duty in made:
-            if isinstance(duty, Sweeper):
+            if sweeps and isinstance(duty, Sweeper):
                 duty.interval_seconds = SWEEP_SECONDS
         return made
 

@@ -45,7 +45,9 @@ def run(folder: Path, *, seed: int, seconds: float, server: Databases) -> Part:
         finally:
             house.close()
     longest = percentile(resumed, 1.0)
-    part.figures.append(f"killed {len(resumed)} times under load: work went on {longest:.1f} s after its return at most")
+    part.figures.append(
+        f"killed {len(resumed)} times under load: work went on {longest:.1f} s after its return at most"
+    )
     part.require(longest <= RESUMED_WITHIN_SECONDS, f"work went on only {longest:.1f} s after the return")
     return part
 

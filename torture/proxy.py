@@ -132,7 +132,7 @@ def proxied(target: str) -> Iterator[tuple[Proxy, str]]:
 
     async def listen() -> None:
         server = await asyncio.start_server(proxy.connected, "127.0.0.1", 0, limit=LARGEST)
-        address.append("http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1]))
+        address.append(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         ready.set()
 
     def run() -> None:

@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx2
@@ -27,7 +27,16 @@ PLAIN = 0.3
 class Traffic(threading.Thread):
     """Speaks with a house's victims, whichever lives; remembers every id that was answered with 201."""
 
-    def __init__(self, house: House, upstream_url: str, *, seed: int, pause_seconds: float = 0.1, lively: bool = True):
+    def __init__(
+        self,
+        house: House,
+        upstream_url: str,
+        *,
+        seed: int,
+        pause_seconds: float = 0.1,
+        lively: bool = True,
+        mishaps: Sequence[str] = MISHAPS,
+    ) -> None:
         super().__init__(daemon=True, name=f"traffic of {house.name}")
         self._house, self._upstream_url, self._pause = house, upstream_url, pause_seconds
         self._chance = random.Random(seed)
@@ -37,7 +46,7 @@ class Traffic(threading.Thread):
             limits=httpx2.Limits(max_keepalive_connections=0),
         )
         self._ending = threading.Event()
-        self._lively = lively
+        self._lively, self._mishaps = lively, mishaps
         self._made = 0
         self.accepted: set[str] = set()
         self.mishaps = 0
@@ -48,7 +57,7 @@ class Traffic(threading.Thread):
         deeds += [self._upload, self._resolve, self._resume]
         while not self._ending.is_set():
             try:
-                self._chance.choice(deeds if self._lively else [self._create, self._resume])()
+                self._chance.choice(deeds if self._lively else [self._create] * 9 + [self._resume])()
             except httpx2.TransportError:
                 time.sleep(0.02)
             self._ending.wait(self._pause)
@@ -86,7 +95,7 @@ class Traffic(threading.Thread):
         if self._chance.random() < PLAIN:
             return f"Clip {self._made}"
         self.mishaps += 1
-        return f"Clip {self._made} [[fault:{self._chance.choice(MISHAPS)}]]"
+        return f"Clip {self._made} [[fault:{self._chance.choice(self._mishaps)}]]"
 
     def _create(self) -> None:
         order: dict[str, Any] = {"model": "veo2", "input": {"prompt": self._prompt()}}

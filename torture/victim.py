@@ -30,9 +30,10 @@ class Life:
     log: Path
     sets_of_workers: int = 1
     clock_ahead_seconds: float = 0.0
+    file_limit_bytes: int | None = None
     workers: bool = True
-    hurried: bool = True
-    """Whether the service's own waits are made short."""
+    sweeps_hurriedly: bool = True
+    """Whether the sweep, too, comes more often than in life."""
     probes_once: bool = False
     """Look into the first video only: where a thousand jobs end in the same file."""
 
@@ -43,8 +44,7 @@ def live(life: Life) -> None:
     os.environ.update(life.environment)
     striker = Striker(life.plan, life.trace)
     points.install(striker)
-    if life.hurried:
-        hurry.install(sets_of_workers=life.sets_of_workers)
+    hurry.install(sets_of_workers=life.sets_of_workers, sweeps=life.sweeps_hurriedly)
     if life.probes_once:
         hurry.probe_once()
     if life.clock_ahead_seconds:

@@ -31,12 +31,14 @@ def run(folder: Path, *, seed: int, seconds: float, server: Databases) -> Part:
                 _harm_all(part, house, proxy, url, stride=stride)
             finally:
                 house.close()
-    part.figures.append(f"{part.counts['faults']} POSTs harmed; answers cut after every {stride}. byte, text and number")
+    part.figures.append(
+        f"{part.counts['faults']} POSTs harmed; answers cut after every {stride}. byte, text and number"
+    )
     return part
 
 
 def _harm_all(part: Part, house: House, proxy: Proxy, url: str, *, stride: int) -> None:
-    caller = Caller(house, house.victim().start(probes_once=True))
+    caller = Caller(house, house.victim(probes_once=True).start())
     orders = [f"[wire {what} {n}]" for what in HARMS for n in range(TIMES_EACH)]
     orders += [f"[wire truncate {n}]" for n in range(0, LONGEST_ANSWER, stride)]
     ended = threading.Event()
