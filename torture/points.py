@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -100,7 +101,7 @@ class Striker:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "pause":
-                os.kill(os.getpid(), signal.SIGSTOP)
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # by name: it is this thread that stops here
                 self.note(continued=fault.point)
             case "stall":
                 time.sleep(fault.seconds)  # the whole loop stands still, and with it the renewal of every lease
