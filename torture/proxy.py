@@ -9,11 +9,13 @@ import re
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 _ORDER = re.compile(rb"\[wire ([a-z-]+)(?: ([0-9]+))?\]")
+_INFERENCE_ID = re.compile(rb"x-inference-id: *[^\r]*\r\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 BLACKHOLE_SECONDS = 30.0
 DRIP_SECONDS = 0.002
@@ -24,13 +26,14 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Proxy:
-    """Counts in `struck` what was done."""
+    """Counts in `struck` what was done. `cuts` holds how many bytes were let through, and of how many."""
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._done: set[bytes] = set()
-        self.struck = 0
+        self.struck: Counter[str] = Counter()
+        self.cuts: dict[str, dict[int, int]] = {"truncate": {}, "truncate-body": {}}
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -46,8 +49,9 @@ class Proxy:
             order = _ORDER.search(request) if request.startswith(b"POST") else None
             if order is not None and order[0] not in self._done:
                 self._done.add(order[0])
-                self.struck += 1
-                await self._harm(order[1].decode(), int(order[2] or 0), request, caller)
+                what = order[1].decode()
+                self.struck[what] += 1
+                await self._harm(what, int(order[2] or 0), request, caller)
                 return
             head, body = await self._answer(request)
             caller[1].write(head + body)
@@ -85,7 +89,6 @@ class Proxy:
             case "latency":
                 await asyncio.sleep(LATENCY_SECONDS)
                 caller[1].write(b"".join(await self._answer(request)))
-                await asyncio.sleep(0)
                 await caller[1].drain()
             case "drip":
                 for byte in b"".join(await self._answer(request)):
@@ -93,10 +96,23 @@ class Proxy:
                     await caller[1].drain()
                     await asyncio.sleep(DRIP_SECONDS)
             case "truncate":
-                caller[1].write(b"".join(await self._answer(request))[:number])
-                await caller[1].drain()
+                await self._cut(what, b"", b"".join(await self._answer(request)), number, caller[1])
+            case "truncate-body":
+                head, body = await self._answer(request)
+                await self._cut(what, _INFERENCE_ID.sub(b"", head), body, number, caller[1])
             case _:
                 raise ValueError(f"no such harm: {what}")
+
+    async def _cut(self, what: str, whole: bytes, cut: bytes, number: int, writer: asyncio.StreamWriter) -> None:
+        """Let all of `whole` through, and so many bytes of what is cut."""
+        self.cuts[what][number] = len(cut)
+        writer.write(whole + cut[:number])
+        await writer.drain()
+
+    def longest_cut_everywhere(self, what: str) -> int:
+        """Return the length of the shortest answer that was cut, or 0 unless one was cut after every number of bytes."""
+        length = min(self.cuts[what].values(), default=0)
+        return length if self.cuts[what].keys() >= set(range(length)) else 0
 
 
 HARMS = ("latency", "drip", "reset-before", "reset-during", "reset-after", "blackhole", "blackhole-after")
