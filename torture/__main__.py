@@ -9,16 +9,17 @@ import time
 from pathlib import Path
 
 from tests.postgres import open_postgres
-from torture import fencing, matrix, outage, stopping, takeover, wire
+from torture import client, fencing, matrix, outage, stopping, takeover, wire
 from torture.table import Part, rendered
 
 PARTS = {
     "matrix": (matrix.run, 0.6),
-    "takeover": (takeover.run, 0.1),
-    "fencing": (fencing.run, 0.1),
-    "stopping": (stopping.run, 0.03),
-    "wire": (wire.run, 0.1),
-    "outage": (outage.run, 0.05),
+    "takeover": (takeover.run, 0.06),
+    "fencing": (fencing.run, 0.15),
+    "stopping": (stopping.run, 0.05),
+    "wire": (wire.run, 0.08),
+    "outage": (outage.run, 0.1),
+    "client": (client.run, 0.04),
 }
 """Each part and its share of the time."""
 

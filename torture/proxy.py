@@ -1,7 +1,7 @@
 """A TCP proxy that harms one connection in a chosen way, and lets every other pass.
 
 What is to happen is written in the request itself, as `[wire WHAT N]`, so that a relay on the way carries it along. It
-happens to the first POST that says so; the same words said again are let through.
+happens to the first POST that says so, or with `[wire WHAT N xTIMES]` to the first few; said again it is let through.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
-_ORDER = re.compile(rb"\[wire ([a-z-]+)(?: ([0-9]+))?\]")
+_ORDER = re.compile(rb"\[wire ([a-z-]+)(?: ([0-9]+))?(?: x([0-9]+))?\]")
 _INFERENCE_ID = re.compile(rb"x-inference-id: *[^\r]*\r\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 BLACKHOLE_SECONDS = 30.0
@@ -31,12 +31,13 @@ class Proxy:
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
-        self._done: set[bytes] = set()
+        self._done: Counter[bytes] = Counter()
         self.struck: Counter[str] = Counter()
         self.cuts: dict[str, dict[int, int]] = {"truncate": {}, "truncate-body": {}}
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        # Canceled at the end of the proxy; asyncio's streams log a task that says so.
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
             try:
                 await self._relay((reader, writer))
             finally:
@@ -47,8 +48,8 @@ class Proxy:
         while True:
             request = await _request(caller[0])
             order = _ORDER.search(request) if request.startswith(b"POST") else None
-            if order is not None and order[0] not in self._done:
-                self._done.add(order[0])
+            if order is not None and self._done[order[0]] < int(order[3] or 1):
+                self._done[order[0]] += 1
                 what = order[1].decode()
                 self.struck[what] += 1
                 await self._harm(what, int(order[2] or 0), request, caller)
@@ -110,7 +111,7 @@ class Proxy:
         await writer.drain()
 
     def longest_cut_everywhere(self, what: str) -> int:
-        """Return the length of the shortest answer that was cut, or 0 unless one was cut after every number of bytes."""
+        """Return the length of the shortest answer, or 0 unless answers were cut after every number of bytes."""
         length = min(self.cuts[what].values(), default=0)
         return length if self.cuts[what].keys() >= set(range(length)) else 0
 
@@ -143,23 +144,26 @@ def _reset(caller: Streams) -> None:
 @contextmanager
 def proxied(target: str) -> Iterator[tuple[Proxy, str]]:
     """Run a proxy in front of `target` in a thread; yield it and its address."""
-    proxy, loop, ready = Proxy(target), asyncio.new_event_loop(), threading.Event()
+    proxy, ready = Proxy(target), threading.Event()
+    loop, ended = asyncio.new_event_loop(), asyncio.Event()
     address: list[str] = []
 
     async def listen() -> None:
         server = await asyncio.start_server(proxy.connected, "127.0.0.1", 0, limit=LARGEST)
         address.append(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         ready.set()
+        await ended.wait()
+        server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
 
-    def run() -> None:
-        loop.create_task(listen())
-        loop.run_forever()
-
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=loop.run_until_complete, args=(listen(),), daemon=True)
     thread.start()
     ready.wait(10)
     try:
         yield proxy, address[0]
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(ended.set)
         thread.join(10)
+        loop.run_until_complete(asyncio.sleep(0))  # what was canceled ends
+        loop.close()
