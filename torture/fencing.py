@@ -4,6 +4,7 @@ It must post nothing unless it had already committed that it would. Of an answer
 and moves the job only as anybody would who reads that record.
 """
 
+import random
 import signal
 import time
 from functools import partial
@@ -45,10 +46,10 @@ LOCKED_SECONDS = IDLE_MILLISECONDS / 1000 + 5
 
 
 def run(folder: Path, *, seed: int, seconds: float, server: Databases) -> Part:
-    """Stop a worker at each point in turn."""
+    """Stop a worker at each point in turn, in an order that the seed tells; in each lane at one at least."""
     deadline = time.monotonic() + seconds
     lane = partial(_run, folder=folder, seed=seed, server=server, deadline=deadline)
-    lanes = {"submit": POINTS[::2], "save": POINTS[1::2], "locks": LOCKING}
+    lanes = {"odd": POINTS[::2], "even": POINTS[1::2], "locks": LOCKING}
     whole = run_side_by_side("fencing", {name: partial(lane, name=name, points=lanes[name]) for name in lanes})
     whole.cells = f"{whole.counts['stalls']}/{len(POINTS) + len(LOCKING)}"
     return whole
@@ -63,8 +64,9 @@ def _run(
             caller = Caller(house, house.victim("api", workers=False).start())
             second = house.victim("second", api=False).start()
             first = house.victim("first", api=False)
-            for point in points:
-                if time.monotonic() < deadline:
+            order = random.Random(seed).sample(points, len(points))
+            for number, point in enumerate(order):
+                if number == 0 or time.monotonic() < deadline:
                     _stop_at(point, first, second, caller, part=part)
             judge(part, house, url, accepted=caller.accepted)
         finally:

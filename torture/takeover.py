@@ -146,7 +146,7 @@ def _live_and_die(doomed: Victim, watch: Watch, point: str | None, chance: rando
 
     Without a point nobody else is there: it lives until it has taken over from itself.
     """
-    doomed.start(Plan([Fault(point, "kill", hit=chance.randint(10, 60))] if point else []))
+    doomed.start(Plan([Fault(point, "kill", hit=chance.randint(10, 50))] if point else []))
     if point is None:
         watch.wait_until_taken()
     doomed.wait_end(seconds=chance.uniform(*LIFE_SECONDS))
