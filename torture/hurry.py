@@ -35,8 +35,8 @@ def probe_once() -> None:
     vars(save)["inspect"] = inspect
 
 
-def install(*, sets_of_workers: int = 1, sweeps: bool = True) -> None:
-    """Shorten the waits in this process, that of the sweep only if `sweeps`; run so many sets of workers."""
+def install(*, sets_of_workers: int = 1, loops: bool = True) -> None:
+    """Shorten the waits in this process, those of the duties' loops only if `loops`; run so many sets of workers."""
     log_reader.READS_PER_MINUTE = 100_000
     log_reader.SLACK = timedelta(seconds=30)
     log_reader.AUDIT_INTERVAL = timedelta(seconds=3)
@@ -46,7 +46,8 @@ def install(*, sets_of_workers: int = 1, sweeps: bool = True) -> None:
     retry.LONGEST_OUTAGE_PAUSE_SECONDS = 1.0
     for module in (retry, probe, save, submit):
         module.backoff = _hurried  # type: ignore[attr-defined]
-    loop.LONGEST_PAUSE_SECONDS = 1.0
+    if loops:
+        loop.LONGEST_PAUSE_SECONDS = 1.0
     reconcile.PACE_PAUSE_SECONDS = 0.2
     reconcile.GAPS = 10
     make = back_room.duties
@@ -54,7 +55,7 @@ def install(*, sets_of_workers: int = 1, sweeps: bool = True) -> None:
     def duties(*args: Any, **given: Any) -> list[Any]:
         made = [duty for _ in range(sets_of_workers) for duty in make(*args, **given)]
         for duty in made:
-            if sweeps and isinstance(duty, Sweeper):
+            if loops and isinstance(duty, Sweeper):
                 duty.interval_seconds = SWEEP_SECONDS
         return made
 

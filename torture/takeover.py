@@ -35,7 +35,7 @@ POINTS = (
 MISHAPS = ("hang-before=2*1", "hang-after=2", "hang-after=3")
 """POSTs that take a while: a worker that dies has several in hand."""
 LIFE_SECONDS = (1.0, 2.5)
-AS_IN_LIFE: dict[str, Any] = {"sweeps_hurriedly": False, "probes_once": True}
+AS_IN_LIFE: dict[str, Any] = {"hurried_loops": False, "probes_once": True}
 MOST_SECONDS = 30.0
 WATCH_SECONDS = 0.02
 JOBS = tables.jobs.c

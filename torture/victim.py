@@ -32,8 +32,8 @@ class Life:
     clock_ahead_seconds: float = 0.0
     file_limit_bytes: int | None = None
     workers: bool = True
-    sweeps_hurriedly: bool = True
-    """Whether the sweep, too, comes more often than in life."""
+    hurried_loops: bool = True
+    """Whether the sweep, too, comes more often than in life, and a duty that failed tries again sooner."""
     probes_once: bool = False
     """Look into the first video only: where a thousand jobs end in the same file."""
 
@@ -44,7 +44,7 @@ def live(life: Life) -> None:
     os.environ.update(life.environment)
     striker = Striker(life.plan, life.trace)
     points.install(striker)
-    hurry.install(sets_of_workers=life.sets_of_workers, sweeps=life.sweeps_hurriedly)
+    hurry.install(sets_of_workers=life.sets_of_workers, loops=life.hurried_loops)
     if life.probes_once:
         hurry.probe_once()
     if life.clock_ahead_seconds:
