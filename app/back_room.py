@@ -89,7 +89,14 @@ def duties(
             horizon_seconds=settings.poll_horizon_seconds,
         ),
         Saver(db, upstream, store, _downloads(settings), leasing=leasing, spool=settings.spool_dir),
-        Sweeper(db, store, worker=worker, retention=settings.retention, tidy_every_seconds=TIDY_SECONDS),
+        Sweeper(
+            db,
+            store,
+            worker=worker,
+            retention=settings.retention,
+            lease_seconds=settings.lease_seconds,
+            tidy_every_seconds=TIDY_SECONDS,
+        ),
         PriceKeeper(db, upstream),
     ]
 

@@ -18,7 +18,7 @@ _REFUSALS = {
     415: "The body has a type that is not taken here.",
     416: "The range lies outside of the object.",
     422: "This `Idempotency-Key` was used with another body or address in the last 24 hours.",
-    503: "The database or the storage is away; try again after `Retry-After` seconds.",
+    503: "The database or the storage is away or full; try again after `Retry-After` seconds.",
 }
 
 

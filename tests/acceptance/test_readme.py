@@ -3,8 +3,6 @@
 import json
 import re
 import subprocess
-import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +11,13 @@ import typer
 from typer.testing import CliRunner
 
 from app.cli.command import app as command
-from tests.acceptance.processes import Process, clean_environment, free_port
+from tests.acceptance.processes import Server, clean_environment
 
 ROOT = Path(__file__).parents[2]
 SHOWN_ADDRESS = "127.0.0.1:8000"
 SHOWN_KEY = "rly_..."
 MARK = "=====end of block====="
 BASH_BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-class Server(typing.NamedTuple):
-    """A sandbox service as `make serve` starts it."""
-
-    address: str
-    key: str
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("readme")
-    port = free_port()
-    arguments = ["app.cli", "serve", "--sandbox", "--sandbox-speed", "30", "--port", str(port)]
-    environment = {"REELAY_DATA_DIR": str(folder / "data")}
-    process = Process(arguments, log=folder / "serve.log", ready="Development key: ", environment=environment)
-    try:
-        process.start()
-        yield Server(f"127.0.0.1:{port}", process.said().split("Development key: ")[1].split()[0])
-        process.stop()
-    finally:
-        process.close()
 
 
 def bash_blocks(page: str) -> list[str]:
