@@ -9,6 +9,7 @@ import math
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ from app.upstream.client import UpstreamClient
 
 Kind = Literal["exception", "kill", "stall", "pause"]
 MATRIX_KINDS: tuple[Kind, ...] = ("exception", "kill", "stall")
+MOVES = ("Submitter._submit", "Saver._copy")
+"""The commits by which a worker moves what it holds a lease on."""
 WRAPPED = {
     UpstreamClient: ("submit", "fetch", "log_page", "balance", "prices"),
     Store: ("put_file", "put_bytes", "read", "list", "delete"),
@@ -76,6 +79,19 @@ class Striker:
     def note(self, **what: Any) -> None:
         os.write(self._trace, json.dumps({"at": time.time(), "pid": os.getpid(), **what}).encode() + b"\n")
 
+    def entered(self, name: str, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return the transaction function, with a point at its uncommitted end if something is planned there."""
+        point = f"commit {name} inside"
+        if not any(planned == point for planned, _ in self._planned):
+            return work
+
+        def within(conn: Any) -> Any:
+            result = work(conn)
+            self.reach(point)
+            return result
+
+        return within
+
     def reach(self, point: str) -> None:
         """Go on, raise, die or stall."""
         self._hits[point] += 1
@@ -94,7 +110,7 @@ class Striker:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "pause":
-                os.kill(os.getpid(), signal.SIGSTOP)
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # by name: it is this thread that stops here
                 self.note(continued=fault.point)
             case "stall":
                 time.sleep(fault.seconds)  # the whole loop stands still, and with it the renewal of every lease
@@ -157,6 +173,17 @@ def _around(original: Callable[..., Any], point: str, striker: Striker) -> Calla
     return wrapped
 
 
+def _leased(name: str, result: Any) -> list[tuple[str, str]]:
+    """Return the ids and lease tokens of what a claim has taken."""
+    match name:
+        case "Submitter._admit":
+            return [(job.id, job.lease_token) for job, _ in result]
+        case "Saver.run_once":
+            return [(job.id, job.lease_token) for job in result]
+        case _:
+            return []
+
+
 def _wrap_commits(striker: Striker) -> None:
     write, transaction = Database.write, Database.transaction
 
@@ -164,9 +191,11 @@ def _wrap_commits(striker: Striker) -> None:
     async def wrapped_write(self: Database, work: Callable[..., Any]) -> Any:
         name = name_of(work)
         striker.reach(f"commit {name} before")
-        result = await write(self, work)
-        if name == "Submitter._submit":
-            striker.note(settled=None if result is None else [result.id, str(result.state)])
+        result = await write(self, striker.entered(name, work))
+        if name in MOVES:
+            striker.note(settled=None if result is None else [result.id, str(result.state)], by=name)
+        if leased := _leased(name, result):
+            striker.note(leased=leased)
         striker.reach(f"commit {name} after")
         return result
 

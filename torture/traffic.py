@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import httpx2
@@ -68,6 +68,7 @@ class Traffic(threading.Thread):
         pause_seconds: float = 0.1,
         lively: bool = True,
         wanted: Callable[[], Iterable[str]] = nowhere,
+        mishaps: Sequence[str] = MISHAPS,
     ) -> None:
         super().__init__(daemon=True, name=f"traffic of {house.name}")
         self._house, self._pause, self._wanted = house, pause_seconds, wanted
@@ -78,7 +79,7 @@ class Traffic(threading.Thread):
             limits=httpx2.Limits(max_keepalive_connections=0),
         )
         self._ending = threading.Event()
-        self._lively = lively
+        self._lively, self._mishaps = lively, mishaps
         self._made = 0
         self.accepted: set[str] = set()
         self.asks: list[Ask] = []
@@ -93,7 +94,7 @@ class Traffic(threading.Thread):
         while not self._ending.is_set():
             try:
                 if not self._steered():
-                    self._chance.choice(deeds if self._lively else [self._create, self._resume])()
+                    self._chance.choice(deeds if self._lively else [self._create] * 9 + [self._resume])()
             except httpx2.TransportError:
                 time.sleep(0.02)
             self._ending.wait(self._pause)
@@ -148,7 +149,7 @@ class Traffic(threading.Thread):
             return f"Clip {self._made}"
         self.mishaps += 1
         wanted = leading(self._wanted(), MISHAPS_AT) if self._chance.random() < STEERED else []
-        return f"Clip {self._made} [[fault:{self._chance.choice(wanted or MISHAPS)}]]"
+        return f"Clip {self._made} [[fault:{self._chance.choice(wanted or self._mishaps)}]]"
 
     def _ask(self, **sent: Any) -> None:
         """Ask for a job, mostly with a key."""

@@ -33,6 +33,10 @@ class Life:
     clock_ahead_seconds: float = 0.0
     file_limit_bytes: int | None = None
     workers: bool = True
+    hurried_loops: bool = True
+    """Whether the sweep, too, comes more often than in life, and a duty that failed tries again sooner."""
+    probes_once: bool = False
+    """Look into the first video only: where a thousand jobs end in the same file."""
 
 
 def live(life: Life) -> None:
@@ -42,7 +46,9 @@ def live(life: Life) -> None:
     os.environ.update(life.environment)
     striker = Striker(life.plan, life.trace)
     points.install(striker)
-    hurry.install(sets_of_workers=life.sets_of_workers)
+    hurry.install(sets_of_workers=life.sets_of_workers, loops=life.hurried_loops)
+    if life.probes_once:
+        hurry.probe_once()
     if life.clock_ahead_seconds:
         _set_clock(life.clock_ahead_seconds)
     settings = Settings.load()
