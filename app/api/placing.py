@@ -1,6 +1,7 @@
 """From a request to a committed job, whichever face it came through. Once the row is committed the answer is 2xx."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -102,7 +103,7 @@ async def create(
     await uploads.store_all(intake.uploads, store=house.store)
     job_id, stored = new_id("job"), [upload.storage_key for upload in intake.uploads]
     insert = partial(_insert, job_id=job_id, order=order, intake=intake, caller=caller, quoted=quoted)
-    made = await _commit(partial(_make, call=call, insert=insert), job_id=job_id, stored=stored, call=call)
+    made = await _through(_commit(partial(_make, call=call, insert=insert), job_id=job_id, stored=stored, call=call))
     return await _answer(made, call, seconds=waiting.preferred_seconds(request))
 
 
@@ -131,8 +132,17 @@ async def create_again(
         return insert(conn, job_id)
 
     make = partial(_make, call=call, insert=insert_new, live=live)
-    made = await _commit(make, job_id=job_id, stored=[], call=call)
+    made = await _through(_commit(make, job_id=job_id, stored=[], call=call))
     return await _answer(made, call, seconds=waiting.preferred_seconds(request))
+
+
+async def _through(commit: Coroutine[Any, Any, Made | Creation]) -> Made | Creation:
+    """See a commit through, also when the server stops and cuts off what takes too long: it cannot be taken back."""
+    task = asyncio.ensure_future(commit)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        return await task
 
 
 async def _commit(
