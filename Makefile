@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+CLIENTS := openai2 openai3 litellm requests
 PYTEST_ARGS ?= -n 2 --dist worksteal
 
 # Tests must not see the keys, or the settings, of the person who runs them.
@@ -12,10 +13,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check image bench torture lock clean
+.PHONY: help demo serve test test-clients check image bench torture lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.ready ## Make a video with the sandbox, free of charge (REAL=1: with the real upstream, for money)
 	@$(BIN)/reelay demo $(if $(REAL),--real)
@@ -26,6 +27,9 @@ serve: $(VENV)/.ready ## Start Reelay on 127.0.0.1:8000, with the sandbox unless
 
 test: $(VENV)/.ready-dev ## Run the tests (PYTEST_ARGS=tests/db: only these, in one process)
 	@$(CLEAN_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-clients: $(VENV)/.ready-dev $(CLIENTS:%=$(VENV)/clients/%/.ready) ## Run the newest OpenAI SDKs, LiteLLM and programs for the AI/ML API against the sandbox
+	@$(CLEAN_ENV) CLIENT_ENVIRONMENTS=$(CURDIR)/$(VENV)/clients $(BIN)/python -m pytest tests/clients/check_clients.py
 
 check: $(VENV)/.ready-dev ## Check style, types, import contracts, the Dockerfile and that the migrations are up to date
 	@$(BIN)/ruff check
@@ -66,6 +70,16 @@ $(BIN)/pip:
 	done; \
 	echo "Reelay needs Python 3.11 or newer with its venv module; none of these is: $(PYTHONS)." \
 		"Install it, or name one: make PYTHON=/path/to/python3" >&2; exit 1
+
+# The clients of test-clients, each by itself and at its newest: 2.x and 3.x of one package do not live together.
+$(VENV)/clients/openai2/.ready: CLIENT := 'openai>=2,<3'
+$(VENV)/clients/openai3/.ready: CLIENT := 'openai>=3,<4'
+$(VENV)/clients/litellm/.ready: CLIENT := litellm
+$(VENV)/clients/requests/.ready: CLIENT := requests
+$(VENV)/clients/%/.ready: | $(BIN)/pip
+	@echo "Installing $(CLIENT) ..."
+	@$(BIN)/python -m venv $(@D) && $(@D)/bin/python -m pip install --quiet $(CLIENT)
+	@touch $@
 
 # The stamps: what is installed is not looked at again until its lock, or pyproject.toml, changes.
 $(VENV)/.locked: requirements.lock | $(BIN)/pip
