@@ -86,6 +86,8 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
             retention=settings.retention,
             file_retention=timedelta(days=settings.upload_retention_days),
             mode=role.mode,
+            own_prices=settings.own_prices(),
+            default_reserve_micros=settings.default_reserve_micros,
             max_in_flight=settings.upstream_max_in_flight,
             max_image_bytes=settings.max_upload_bytes,
             content_origin=await _content_origin(store) if settings.content_redirect else None,

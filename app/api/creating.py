@@ -15,7 +15,7 @@ from app.api.deps import Creator, House, HouseDep, require_open
 from app.api.orders import Order
 from app.api.schemas import RetryRequest, checked
 from app.api.uploads import Intake
-from app.db import creations, files, jobs
+from app.db import creations, files, jobs, ledger
 from app.db.creations import Asked, Creation
 from app.db.engine import Connection
 from app.domain.errors import NotFound, Unavailable
@@ -53,7 +53,7 @@ class _Taken(Exception):
     status_code=201,
     summary="Make a video",
     response_model=JobView,
-    responses=describing.answers(400, 401, 403, 410, 413, 415, 422, 503) | describing.AGAIN,
+    responses=describing.answers(400, 401, 403, 410, 413, 415, 422, 429, 503) | describing.AGAIN,
     openapi_extra=describing.JOB_BODY | describing.IDEMPOTENCY_KEY,
 )
 async def create_job(request: Request, caller: Creator, house: HouseDep) -> Response:
@@ -85,7 +85,7 @@ async def create_job(request: Request, caller: Creator, house: HouseDep) -> Resp
     status_code=201,
     summary="Retry a failed or canceled job",
     response_model=JobView,
-    responses=describing.answers(400, 401, 403, 404, 409, 410, 413, 415, 422, 503)
+    responses=describing.answers(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503)
     | describing.AGAIN
     | describing.LIVE_RETRY,
     openapi_extra=describing.RETRY_BODY | describing.IDEMPOTENCY_KEY,
@@ -172,11 +172,15 @@ def _earlier(conn: Connection, asked: Asked, *, now: datetime, house: House, cal
 
 
 def _remembered(conn: Connection, job: Job, *, asked: Asked, house: House, caller: Caller) -> Made:
-    """Note what the new job was asked for with; raise _Taken if somebody was faster with the same key."""
+    """Note what the new job was asked for with, and reserve what it may cost.
+
+    Raises _Taken if somebody was faster with the same key, InsufficientQuota if the budget has no room.
+    """
     view = showing.show(conn, job, house=house, caller=caller)
     answer = None if asked.idempotency_key is None else view.model_dump_json()
     if known := creations.remember(conn, asked, made_id=job.id, answer=answer, now=job.created_at):
         raise _Taken(known)
+    ledger.reserve(conn, job)
     return Made(job, view, answer)
 
 
@@ -205,6 +209,7 @@ def _insert(
             max_cost_micros=estimating.cap_of(request.max_cost_usd),
             estimated_micros=quoted.micros,
             estimate_basis=quoted.basis,
+            reserved_micros=house.to_reserve(quoted),
             on_unconfirmed=request.on_unconfirmed,
             start_by=None if seconds is None else now + timedelta(seconds=seconds),
             due_at=now,

@@ -1,7 +1,7 @@
 """What endpoints are given: the house, the caller. Everything here is decided before one byte of a body is read."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Literal
@@ -11,12 +11,14 @@ from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.callers import Caller, KeyRing
+from app.api.rates import Rates
 from app.api.remembered import Remembered
 from app.catalogue.catalogue import Catalogue
 from app.db import access
 from app.db.access import Project
 from app.db.engine import Connection, Database
 from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
+from app.domain.money import Estimate
 from app.domain.secrets import Scope
 from app.domain.signing import Signer
 from app.domain.text import storable
@@ -47,16 +49,25 @@ class House:
     max_image_pixels: int = 50_000_000
     max_image_side: int | None = 4096
     """Longer images are scaled down: no model makes larger videos."""
+    own_prices: Mapping[str, Any] = field(default_factory=dict)
+    """The operator's price rules by model: they go before the upstream's."""
+    default_reserve_micros: int = 0
+    """What is reserved for a job whose price is not known ahead."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at shutdown, followed by `db.signals.wake_all()`: requests that wait for a job then answer at once."""
     keys: KeyRing = field(default_factory=KeyRing)
     prices: Remembered[dict[str, Any]] = field(default_factory=lambda: Remembered(30.0))
+    rates: Rates = field(default_factory=Rates)
     readiness: Remembered[tuple[str, list[str]]] = field(default_factory=lambda: Remembered(1.0))
 
     def close_door(self) -> None:
         """Answer whoever waits for a job: this process ends."""
         self.closing.set()
         self.db.signals.wake_all()
+
+    def to_reserve(self, quoted: Estimate) -> int:
+        """Return what to reserve for a new job."""
+        return self.default_reserve_micros if quoted.micros is None else quoted.micros
 
     def viewer(self, caller: Caller) -> Viewer:
         """Return for whom views are rendered: signed URLs name the caller's key and end with it."""
@@ -77,8 +88,10 @@ BEARER: dict[str, Any] = {
 Given = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(**BEARER))]
 
 
-async def identify(house: House, given: HTTPAuthorizationCredentials | None, *, scope: Scope) -> Caller:
-    """Return who calls; raise AuthenticationFailed or PermissionDenied."""
+async def identify(
+    request: Request, house: House, given: HTTPAuthorizationCredentials | None, *, scope: Scope
+) -> Caller:
+    """Return who calls; raise AuthenticationFailed, PermissionDenied or RateLimited."""
     if given is None:
         raise unauthenticated("Send your key: 'Authorization: Bearer rly_...'.", code="missing_api_key")
     caller = await house.keys.by_secret(house.db, given.credentials)
@@ -86,6 +99,8 @@ async def identify(house: House, given: HTTPAuthorizationCredentials | None, *, 
         raise unauthenticated("This key does not work: it is mistyped, revoked or expired. Ask for a new one.")
     if not caller.key.scopes & {scope, Scope.ADMIN}:
         raise PermissionDenied(f"This key lacks the scope {scope}. Use one that has it.")
+    if (limit := caller.project.requests_per_minute) is not None:
+        request.state.rate_headers = house.rates.count(caller.project.id, limit=limit)
     return caller
 
 
@@ -131,7 +146,7 @@ class Admitted(HTTPBearer):
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]  # the caller, not the header
         house: House = request.app.state.house
-        caller = await identify(house, await super().__call__(request), scope=self._scope)
+        caller = await identify(request, house, await super().__call__(request), scope=self._scope)
         refuse_foreign_parameters(request)
         return caller
 

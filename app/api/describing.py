@@ -18,6 +18,7 @@ _REFUSALS = {
     415: "The body has a type that is not taken here.",
     416: "The range lies outside of the object.",
     422: "This `Idempotency-Key` was used with another body or address in the last 24 hours.",
+    429: "The project's rate or budget has no room; `type` says which, `Retry-After` when it may have.",
     503: "The database or the storage is away; try again after `Retry-After` seconds.",
 }
 

@@ -64,3 +64,8 @@ def read_prices(conn: Connection) -> tuple[str | None, dict[str, Any]]:
     """Return the price list's ETag and its rules by model; empty before the first was fetched."""
     row = conn.execute(sa.select(price_list.c.etag, price_list.c.rules)).one_or_none()
     return (None, {}) if row is None else (row.etag, row.rules)
+
+
+def price_of(conn: Connection, model: str) -> Any:
+    """Return the rule of one model as it is listed; None if there is none."""
+    return conn.execute(sa.select(price_list.c.rules[model])).scalar_one_or_none()

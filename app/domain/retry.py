@@ -75,6 +75,8 @@ def decide(failure: UpstreamFailure, *, hold_level: int = 0, model_level: int = 
     match failure.refusal:
         case Refusal.INVALID_INPUT:
             return GiveUp("invalid_input", failure.message)
+        case Refusal.COST_LIMIT:
+            return GiveUp("cost_limit_exceeded", failure.message)
         case Refusal.NOT_FOUND:
             return GiveUp("upstream_rejected", failure.message)
         case Refusal.BAD_KEY:

@@ -38,6 +38,7 @@ async def test_usage__by_day(client: httpx2.AsyncClient, database: Database, me:
         ],
         "has_more": False,
         "total": {"jobs": 2, "seconds": 5.0, "charged_usd": 2.5, "open_usd": 1.5},
+        "month": found["month"],
     }
 
 
