@@ -73,7 +73,7 @@ def duties(
             worker=worker,
             deployment=deployment_id,
             max_in_flight=settings.upstream_max_in_flight,
-            requoter=Requoter(db, catalogue=catalogue.load(), own_prices=settings.own_prices()),
+            requoter=Requoter(db, catalogue=catalogue.load(), own_prices=settings.own_prices),
         ),
         Prober(db, upstream),
         Reconciler(

@@ -124,6 +124,13 @@ class Settings(BaseSettings):
             raise ValueError("must be an http(s) URL without query, such as https://reelay.example.com")
         return value.rstrip("/")
 
+    @field_validator("prices")
+    @classmethod
+    def _holds_prices(cls, value: str | None) -> str | None:
+        if value is not None:
+            read_overrides(value)
+        return value
+
     @classmethod
     def load(cls, **given: Any) -> "Settings":
         """Read the environment; raise SettingsError with one line per wrong variable."""
@@ -169,12 +176,10 @@ class Settings(BaseSettings):
         listed = {entry.strip() for entry in self.trusted_hosts.split(",") if entry.strip()}
         return frozenset(listed | {f"{upstream.hostname}:{port}"})
 
+    @property
     def own_prices(self) -> dict[str, Any]:
-        """Return the operator's price rules by model; raise SettingsError for what cannot be read."""
-        try:
-            return read_overrides(self.prices) if self.prices else {}
-        except ValueError as error:
-            raise SettingsError(f"REELAY_PRICES, or the file that REELAY_PRICES_FILE names: {error}.") from None
+        """The operator's price rules by model."""
+        return read_overrides(self.prices) if self.prices else {}
 
     @property
     def default_reserve_micros(self) -> int:

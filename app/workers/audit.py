@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -41,9 +42,12 @@ class Auditor:
             return False
         since = await self._db.read(self._db.now) - LOOK_BACK
         try:
-            await check(self._db, self._upstream, since=since)
+            found = await check(self._db, self._upstream, since=since)
         except UpstreamFailure as failure:
             log.warning("transactions_not_read", error=failure.message)
+            return False
+        for difference in found:
+            log.warning("ledger_differs", **asdict(difference))
         return False
 
     async def drain(self) -> None:
@@ -63,8 +67,6 @@ async def check(db: Database, upstream: UpstreamClient, *, since: datetime) -> l
     for project_id, month in await db.read(lambda conn: auditing.months_since(conn, since)):
         found += await db.write(partial(_compare_entries, db=db, project_id=project_id, month=month))
         found += await db.write(partial(auditing.compare_sums, project_id=project_id, month=month))
-    for difference in found:
-        log.warning("ledger_differs", **_facts(difference))
     return found
 
 
@@ -112,13 +114,3 @@ def _compare_entries(conn: Connection, *, db: Database, project_id: str, month: 
 
 def _groups(rows: list[T]) -> list[list[T]]:
     return [rows[begin : begin + GROUP] for begin in range(0, len(rows), GROUP)]
-
-
-def _facts(difference: Difference) -> dict[str, object]:
-    return {
-        "finding": difference.finding,
-        "about": difference.about,
-        "ours_micros": difference.ours_micros,
-        "theirs_micros": difference.theirs_micros,
-        "booked": difference.booked,
-    }
