@@ -24,8 +24,9 @@ _REFUSALS = {
 
 
 def answers(*statuses: int) -> Described:
-    """Declare refusals, each with the one envelope."""
-    return {status: {"model": ErrorBody, "description": _REFUSALS[status]} for status in statuses}
+    """Declare refusals, each with the one envelope. Whoever needs a key may also come too often."""
+    declared = sorted({*statuses, 429} if 401 in statuses else statuses)
+    return {status: {"model": ErrorBody, "description": _REFUSALS[status]} for status in declared}
 
 
 AGAIN: Described = {

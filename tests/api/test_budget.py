@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import event
 
 from app.api.callers import Caller
 from app.api.deps import House
@@ -70,6 +71,18 @@ async def test_budget__says_what_is_left_and_when_to_come_again(
     assert answer.headers["x-should-retry"] == "false"
     assert 1 <= int(answer.headers["retry-after"]) <= 31 * 86_400
     assert count(database, "creations") == 1
+
+
+@pytest.mark.parametrize("budget", [None, 100 * PRICE_MICROS])
+async def test_create__spends_one_statement_on_the_budget(
+    client: httpx2.AsyncClient, database: Database, me: Caller, budget: int | None
+) -> None:
+    limit(database, monthly_budget_micros=budget)
+    seen: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
+    assert (await client.post("/v1/jobs", json=BODY)).status_code == 201
+    assert sum("months" in statement for statement in seen) == 1
+    assert not any("ledger" in statement for statement in seen)
 
 
 @one_database
