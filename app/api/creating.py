@@ -15,14 +15,14 @@ from app.api.deps import Creator, House, HouseDep, require_open
 from app.api.orders import Order
 from app.api.schemas import RetryRequest, checked
 from app.api.uploads import Intake
-from app.db import creations, files, jobs, ledger
+from app.db import creations, files, jobs, ledger, queue
 from app.db.creations import Asked, Creation
 from app.db.engine import Connection
 from app.domain.errors import NotFound, Unavailable
 from app.domain.ids import new_id
 from app.domain.job import Job, Priority
 from app.domain.money import Estimate
-from app.domain.views import JobView
+from app.domain.views import JobView, Waiting, render_job
 
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -176,7 +176,10 @@ def _remembered(conn: Connection, job: Job, *, asked: Asked, house: House, calle
 
     Raises _Taken if somebody was faster with the same key, InsufficientQuota if the budget has no room.
     """
-    view = showing.show(conn, job, house=house, caller=caller)
+    found = queue.arrival(conn, job)
+    require_open(is_archived=found.is_archived)
+    waiting_for = Waiting(found.position, found.hold_reason)
+    view = render_job(job, now=job.created_at, viewer=house.viewer(caller), waiting=waiting_for)
     answer = None if asked.idempotency_key is None else view.model_dump_json()
     if known := creations.remember(conn, asked, made_id=job.id, answer=answer, now=job.created_at):
         raise _Taken(known)
@@ -191,7 +194,6 @@ def _insert(
     now = _serialised(conn, asked, house=house)
     if earlier := _earlier(conn, asked, now=now, house=house, caller=caller):
         return earlier
-    require_open(conn, caller)
     uploads.record(conn, intake, caller=caller, now=now)
     request, seconds = order.request, order.request.start_within_seconds
     job = jobs.insert(

@@ -14,9 +14,7 @@ from app.api.callers import Caller, KeyRing
 from app.api.rates import Rates
 from app.api.remembered import Remembered
 from app.catalogue.catalogue import Catalogue
-from app.db import access
-from app.db.access import Project
-from app.db.engine import Connection, Database
+from app.db.engine import Database
 from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
 from app.domain.money import Estimate
 from app.domain.secrets import Scope
@@ -135,30 +133,29 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 
 
 class Admitted(HTTPBearer):
-    """The dependency that lets in whoever has a working key with this scope.
+    """The dependency that lets in whoever has a working key with this scope; `creates` keeps archived projects out.
 
     One dependency and not several that need each other: FastAPI solves each anew for every request, which takes time.
     """
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, *, creates: bool = False) -> None:
         super().__init__(**BEARER)
         self._scope = scope
+        self._creates = creates
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]  # the caller, not the header
         house: House = request.app.state.house
         caller = await identify(request, house, await super().__call__(request), scope=self._scope)
         refuse_foreign_parameters(request)
+        if self._creates:
+            require_open(is_archived=caller.project.archived_at is not None)
         return caller
 
 
 Reader = Annotated[Caller, Depends(Admitted(Scope.JOBS_READ))]
 Writer = Annotated[Caller, Depends(Admitted(Scope.JOBS_WRITE))]
+Creator = Annotated[Caller, Depends(Admitted(Scope.JOBS_WRITE, creates=True))]
 Admin = Annotated[Caller, Depends(Admitted(Scope.ADMIN))]
-
-
-async def _creator(caller: Writer) -> Caller:
-    _refuse_archived(caller.project)
-    return caller
 
 
 def name_of(caller: Caller) -> str:
@@ -166,14 +163,7 @@ def name_of(caller: Caller) -> str:
     return f"{caller.key.name} ({caller.key.id})"
 
 
-def require_open(conn: Connection, caller: Caller) -> None:
-    """Raise PermissionDenied if the caller's project was archived a moment ago."""
-    _refuse_archived(access.get_project(conn, caller.key.project_id))
-
-
-def _refuse_archived(project: Project) -> None:
-    if project.archived_at is not None:
+def require_open(*, is_archived: bool) -> None:
+    """Raise PermissionDenied for an archived project."""
+    if is_archived:
         raise PermissionDenied("This project is archived: it takes no new jobs.", code="project_archived")
-
-
-Creator = Annotated[Caller, Depends(_creator)]

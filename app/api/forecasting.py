@@ -11,7 +11,7 @@ from app.api.deps import Creator, House, HouseDep
 from app.api.orders import Order
 from app.api.schemas import EstimateView, QuoteView
 from app.api.uploads import Intake
-from app.db import durations, gate, jobs
+from app.db import durations, gate, queue
 from app.db.engine import Connection
 from app.domain import pacing
 from app.domain.errors import InvalidRequest
@@ -71,7 +71,7 @@ def _within_cap(order: Order, quoted: Estimate) -> bool:
 def _wait(conn: Connection, order: Order, *, house: House, caller: Caller) -> tuple[int, int | None]:
     """Return how many jobs would go before this one, and the seconds to its end; None while submissions are held."""
     priority = Priority[order.request.priority.upper()]
-    ahead = jobs.queue_depth(conn, project_id=caller.key.project_id, priority=priority)
+    ahead = queue.depth(conn, project_id=caller.key.project_id, priority=priority)
     if gate.read(conn).hold_reason is not None:
         return ahead, None
     places = min(house.max_in_flight, caller.project.max_in_flight or house.max_in_flight)

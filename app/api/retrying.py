@@ -5,7 +5,7 @@ from typing import Any
 
 from app.api import estimating, uploads
 from app.api.callers import Caller
-from app.api.deps import House, require_open
+from app.api.deps import House
 from app.catalogue.catalogue import Catalogue, Model
 from app.db import endings, files, jobs
 from app.db.engine import Connection
@@ -33,7 +33,6 @@ def retry(
     caller: Caller,
 ) -> Job:
     """Make the new job and return it; raise Conflict with what to do."""
-    require_open(conn, caller)
     original = endings.retryable(conn, job_id, owner=caller.owner, accept_new_charge=accept_new_charge)
     now = house.db.now(conn)
     model = _same_model(original, catalogue=house.catalogue)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.api.callers import Caller
 from app.api.deps import House
 from app.api.schemas import JobList
-from app.db import gate, jobs
+from app.db import gate, jobs, queue
 from app.db.engine import Connection
 from app.domain.job import Job
 from app.domain.states import ENDED_FOR_CALLERS, public_status
@@ -22,8 +22,8 @@ ASK_AGAIN_MOST = 10
 
 def show_all(conn: Connection, listed: list[Job], *, house: House, caller: Caller) -> list[JobView]:
     """Render jobs of the caller's project as they stand now, queued ones with their place and what holds them."""
-    now, viewer = house.db.now(conn), house.viewer(caller)
-    places = jobs.queue_positions(conn, listed)
+    now, viewer = house.db.about_now(conn), house.viewer(caller)
+    places = queue.positions(conn, listed)
     hold, by_model = gate.reasons(conn) if places else (None, {})
 
     def waiting(job: Job) -> Waiting | None:

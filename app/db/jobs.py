@@ -168,49 +168,6 @@ def page(
     return Page(found[:limit], has_more=len(found) > limit)
 
 
-def queue_positions(conn: Connection, listed: list[Job], *, at_most: int = 1000) -> dict[str, int]:
-    """Return the places, in their projects' queues, of those that are queued, by id; `at_most` + 1 for all behind."""
-    queued = [job for job in listed if job.state is JobState.QUEUED]
-    if len(queued) == 1:
-        return {queued[0].id: _ahead_of(conn, queued[0], at_most=at_most) + 1}
-    places: dict[str, int] = {}
-    for project_id in {job.project_id for job in queued}:
-        waiting = sa.select(jobs.c.id).where(jobs.c.project_id == project_id, jobs.c.state == JobState.QUEUED)
-        ordered = conn.execute(waiting.order_by(jobs.c.priority, jobs.c.id).limit(at_most)).scalars()
-        places |= {id_: place for place, id_ in enumerate(ordered, start=1)}
-    return {job.id: places.get(job.id, at_most + 1) for job in queued}
-
-
-def _ahead_of(conn: Connection, job: Job, *, at_most: int) -> int:
-    """Count, without fetching them, the queued jobs of the project that go before."""
-    place = {"project": job.project_id, "its_priority": job.priority, "its_id": job.id, "at_most": at_most}
-    counted: int = conn.execute(_COUNT_AHEAD, place).scalar_one()
-    return counted
-
-
-def queue_depth(conn: Connection, *, project_id: str, priority: int, at_most: int = 1000) -> int:
-    """Count the project's queued jobs that a new one of this priority would wait for."""
-    newest = {"project": project_id, "its_priority": priority, "its_id": "~", "at_most": at_most}
-    counted: int = conn.execute(_COUNT_AHEAD, newest).scalar_one()
-    return counted
-
-
-# Built once: every create and every look at a queued job runs it.
-_COUNT_AHEAD = sa.select(sa.func.count()).select_from(
-    sa.select(jobs.c.id)
-    .where(
-        jobs.c.project_id == sa.bindparam("project"),
-        jobs.c.state == JobState.QUEUED,
-        sa.or_(
-            jobs.c.priority < sa.bindparam("its_priority"),
-            sa.and_(jobs.c.priority == sa.bindparam("its_priority"), jobs.c.id < sa.bindparam("its_id")),
-        ),
-    )
-    .limit(sa.bindparam("at_most"))
-    .subquery()
-)
-
-
 def advance(
     conn: Connection,
     job: Job,

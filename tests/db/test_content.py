@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.db import access, endings, events, files, jobs
+from app.db import access, endings, events, files, jobs, queue
 from app.db.engine import Connection
 from app.db.jobs import Filter, Owner
 from app.domain.errors import Conflict, NotFound
@@ -88,9 +88,9 @@ def test_get_many__finds_the_owners_only(conn: Connection, project_id: str) -> N
 def test_queue_positions__follow_priority_and_age_up_to_a_limit(conn: Connection, make_job: MakeJob) -> None:
     made = [make_job(), make_job(), make_job(priority=Priority.HIGH), canceled(conn, make_job())]
     expected = {made[2].id: 1, made[0].id: 2, made[1].id: 3}
-    assert jobs.queue_positions(conn, made) == expected
-    assert jobs.queue_positions(conn, made, at_most=1) == {made[2].id: 1, made[0].id: 2, made[1].id: 2}
-    assert jobs.queue_positions(conn, made[3:]) == {}
+    assert queue.positions(conn, made) == expected
+    assert queue.positions(conn, made, at_most=1) == {made[2].id: 1, made[0].id: 2, made[1].id: 2}
+    assert queue.positions(conn, made[3:]) == {}
 
 
 def test_page__goes_on_after_a_deleted_job(conn: Connection, make_job: MakeJob, project_id: str) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from app.db import access, events, jobs
+from app.db import access, events, jobs, queue
 from app.db.engine import Connection
 from app.db.jobs import Filter, Owner
 from app.db.tables import jobs as jobs_table
@@ -135,11 +135,11 @@ def test_page__filters(conn: Connection, make_job: MakeJob, project_id: str) -> 
 def test_queue_positions__count_those_ahead_in_the_project(conn: Connection, make_job: MakeJob) -> None:
     first, second, urgent = make_job(), make_job(), make_job(priority=Priority.HIGH)
     places = {urgent.id: 1, first.id: 2, second.id: 3}
-    assert jobs.queue_positions(conn, [first, second, urgent]) == places
+    assert queue.positions(conn, [first, second, urgent]) == places
     for job in (first, second, urgent):
-        assert jobs.queue_positions(conn, [job]) == {job.id: places[job.id]}
-    assert jobs.queue_positions(conn, [second], at_most=1) == {second.id: 2}
-    assert jobs.queue_positions(conn, [first, second], at_most=1) == {first.id: 2, second.id: 2}
+        assert queue.positions(conn, [job]) == {job.id: places[job.id]}
+    assert queue.positions(conn, [second], at_most=1) == {second.id: 2}
+    assert queue.positions(conn, [first, second], at_most=1) == {first.id: 2, second.id: 2}
 
 
 def test_cancel__queued_ends_at_once_and_again_is_the_same(

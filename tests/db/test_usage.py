@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.db import access, endings, jobs, outcomes, schema, usage
+from app.db import access, endings, jobs, outcomes, queue, schema, usage
 from app.db.engine import Connection, Database
 from app.db.jobs import Owner
 from app.db.usage import Group, GroupBy, Sums
@@ -109,9 +109,9 @@ def test_groups__by_subject_and_only_the_owners(conn: Connection, make_job: Make
 def test_queue_depth__counts_what_goes_before(conn: Connection, make_job: MakeJob, project_id: str) -> None:
     make_job()
     make_job(priority=Priority.LOW)
-    depths = [jobs.queue_depth(conn, project_id=project_id, priority=priority) for priority in Priority]
+    depths = [queue.depth(conn, project_id=project_id, priority=priority) for priority in Priority]
     assert depths == [0, 1, 2]
-    assert jobs.queue_depth(conn, project_id=project_id, priority=Priority.LOW, at_most=1) == 1
+    assert queue.depth(conn, project_id=project_id, priority=Priority.LOW, at_most=1) == 1
 
 
 def test_migration__reads_the_seconds_of_videos_that_are_there(database: Database) -> None:
