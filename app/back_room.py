@@ -34,6 +34,7 @@ from app.workers.sweep import Sweeper
 
 log = structlog.get_logger()
 DRAIN_SLACK_SECONDS = 5.0
+TIDY_SECONDS = 5.0
 DOWNLOAD_DEADLINE_SECONDS = 900.0
 
 
@@ -92,7 +93,14 @@ def duties(
             horizon_seconds=settings.poll_horizon_seconds,
         ),
         Saver(db, upstream, store, _downloads(settings), leasing=leasing, spool=settings.spool_dir),
-        Sweeper(db, store, worker=worker, retention=settings.retention),
+        Sweeper(
+            db,
+            store,
+            worker=worker,
+            retention=settings.retention,
+            lease_seconds=settings.lease_seconds,
+            tidy_every_seconds=TIDY_SECONDS,
+        ),
         PriceKeeper(db, upstream),
         Auditor(db, upstream),
     ]

@@ -19,6 +19,7 @@ from app.sandbox.config import SandboxConfig
 from app.sandbox.server import serve as serve_sandbox
 from tests.acceptance.processes import SANDBOX_KEY, clean_environment, free_port
 from torture.points import Plan
+from torture.tied import end_with_planner
 from torture.victim import Life, live
 
 LEASE_SECONDS = 1.0
@@ -28,14 +29,14 @@ READY_SECONDS = 40.0
 SPEED = 250.0
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["torture.victim", "app.media.decoder", "psycopg", "app.sandbox.server"])
+_FORKS.set_forkserver_preload(["torture.victim", "app.media.decoder", "psycopg", "app.sandbox.server", "torture.warm"])
 
 
 class Victim:
     """One process of a house, over all of its lives."""
 
-    def __init__(self, house: "House", name: str, *, api: bool = True, workers: bool = True) -> None:
-        self.house, self.name, self.workers = house, name, workers
+    def __init__(self, house: "House", name: str, *, api: bool = True, workers: bool = True, **life: Any) -> None:
+        self.house, self.name, self.workers, self._life = house, name, workers, life
         self.port = free_port() if api else None
         self.base = f"http://127.0.0.1:{self.port}"
         self.log = house.folder / f"{name}.log"
@@ -43,7 +44,7 @@ class Victim:
         self._process: BaseProcess | None = None
         self._read = 0
 
-    def start(self, plan: Plan | None = None, *, wait: bool = True, **life: Any) -> "Victim":
+    def start(self, plan: Plan | None = None, *, wait: bool = True) -> "Victim":
         """Begin a life; with `wait` return once it serves, or is dead already."""
         self._read = self._trace.stat().st_size if self._trace.exists() else 0
         born = Life(
@@ -54,7 +55,7 @@ class Victim:
             log=self.log,
             sets_of_workers=self.house.sets_of_workers,
             workers=self.workers,
-            **life,
+            **self._life,
         )
         self._process = _FORKS.Process(target=live, args=(born,), daemon=True)
         self._process.start()
@@ -173,7 +174,7 @@ class House:
         finally:
             db.close()
 
-    def victim(self, name: str = "serve", **role: bool) -> Victim:
+    def victim(self, name: str = "serve", **role: Any) -> Victim:
         made = Victim(self, name, **role)
         self.victims.append(made)
         return made
@@ -206,6 +207,7 @@ def sandbox(folder: Path, **options: Any) -> Iterator[str]:
 
 
 def _sell(config: SandboxConfig, port: int, log: Path) -> None:
+    end_with_planner()
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)

@@ -5,14 +5,16 @@ upstream client, the storage, the download) before the service starts, so that n
 """
 
 import json
+import math
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Literal
@@ -25,11 +27,15 @@ from app.upstream.client import UpstreamClient
 
 Kind = Literal["exception", "kill", "stall", "pause"]
 MATRIX_KINDS: tuple[Kind, ...] = ("exception", "kill", "stall")
+MOVES = ("Submitter._submit", "Saver._copy")
+"""The commits by which a worker moves what it holds a lease on."""
 WRAPPED = {
     UpstreamClient: ("submit", "fetch", "log_page", "balance", "prices"),
     Store: ("put_file", "put_bytes", "read", "list", "delete"),
 }
 REASON = "torture"
+OFTEN = 3
+"""So many hits in one life are noted too: then a fault may wait for a later one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class Fault:
     seconds: float = 0.0
     foreseen: bool = True
     """Whether an exception is of the kind that the boundary documents, or one that nobody thought of."""
+    times: int = 1
+    """How many hits in a row it strikes: an outage is more than one mishap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,8 @@ class Plan:
     faults: Sequence[Fault] = ()
     odds: float = 0.0
     seed: int = 0
+    most: Mapping[Kind, int] = field(default_factory=dict)
+    """How many faults of a kind may strike; any number of a kind that is not named."""
 
 
 class Striker:
@@ -61,22 +71,37 @@ class Striker:
 
     def __init__(self, plan: Plan, trace: Path) -> None:
         self._trace = os.open(trace, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._planned = {(fault.point, fault.hit): fault for fault in plan.faults}
-        self._odds, self._chance = plan.odds, random.Random(plan.seed)
+        self._planned = {(f.point, f.hit + again): f for f in plan.faults for again in range(f.times)}
+        self._odds, self._chance, self._most = plan.odds, random.Random(plan.seed), plan.most
         self._hits: Counter[str] = Counter()
+        self._struck: Counter[Kind] = Counter()
 
     def note(self, **what: Any) -> None:
         os.write(self._trace, json.dumps({"at": time.time(), "pid": os.getpid(), **what}).encode() + b"\n")
 
+    def entered(self, name: str, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return the transaction function, with a point at its uncommitted end if something is planned there."""
+        point = f"commit {name} inside"
+        if not any(planned == point for planned, _ in self._planned):
+            return work
+
+        def within(conn: Any) -> Any:
+            result = work(conn)
+            self.reach(point)
+            return result
+
+        return within
+
     def reach(self, point: str) -> None:
         """Go on, raise, die or stall."""
         self._hits[point] += 1
-        if self._hits[point] == 1:
-            self.note(hit=point)
+        if self._hits[point] in (1, OFTEN):
+            self.note(hit=point, times=self._hits[point])
         fault = self._planned.get((point, self._hits[point]))
         if fault is None and self._chance.random() < self._odds:
             fault = Fault(point, "exception", foreseen=self._chance.random() < 0.8)
-        if fault is not None:
+        if fault is not None and self._struck[fault.kind] < self._most.get(fault.kind, math.inf):
+            self._struck[fault.kind] += 1
             self._strike(fault)
 
     def _strike(self, fault: Fault) -> None:
@@ -85,7 +110,7 @@ class Striker:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "pause":
-                os.kill(os.getpid(), signal.SIGSTOP)
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # by name: it is this thread that stops here
                 self.note(continued=fault.point)
             case "stall":
                 time.sleep(fault.seconds)  # the whole loop stands still, and with it the renewal of every lease
@@ -121,13 +146,17 @@ def name_of(work: Callable[..., Any]) -> str:
     return work.__qualname__.replace(".<locals>", "").replace(".<lambda>", "")
 
 
+def boundary_of(owner: type) -> str:
+    """Return what lies behind the door."""
+    return "upstream" if owner is UpstreamClient else "storage"
+
+
 def install(striker: Striker) -> None:
     """Wrap every door of the service in this process."""
     _wrap_commits(striker)
     for owner, names in WRAPPED.items():
         for name in names:
-            boundary = "upstream" if owner is UpstreamClient else "storage"
-            setattr(owner, name, _around(getattr(owner, name), f"{boundary} {name}", striker))
+            setattr(owner, name, _around(getattr(owner, name), f"{boundary_of(owner)} {name}", striker))
     vars(back_room)["download"] = _around(vars(back_room)["download"], "download", striker)
 
 
@@ -144,6 +173,17 @@ def _around(original: Callable[..., Any], point: str, striker: Striker) -> Calla
     return wrapped
 
 
+def _leased(name: str, result: Any) -> list[tuple[str, str]]:
+    """Return the ids and lease tokens of what a claim has taken."""
+    match name:
+        case "Submitter._admit":
+            return [(job.id, job.lease_token) for job, _ in result]
+        case "Saver.run_once":
+            return [(job.id, job.lease_token) for job in result]
+        case _:
+            return []
+
+
 def _wrap_commits(striker: Striker) -> None:
     write, transaction = Database.write, Database.transaction
 
@@ -151,9 +191,11 @@ def _wrap_commits(striker: Striker) -> None:
     async def wrapped_write(self: Database, work: Callable[..., Any]) -> Any:
         name = name_of(work)
         striker.reach(f"commit {name} before")
-        result = await write(self, work)
-        if name == "Submitter._submit":
-            striker.note(settled=None if result is None else [result.id, str(result.state)])
+        result = await write(self, striker.entered(name, work))
+        if name in MOVES:
+            striker.note(settled=None if result is None else [result.id, str(result.state)], by=name)
+        if leased := _leased(name, result):
+            striker.note(leased=leased)
         striker.reach(f"commit {name} after")
         return result
 

@@ -13,7 +13,7 @@ from torture.table import Part
 from torture.traffic import Traffic
 
 JOBS, READER = tables.jobs, tables.log_reader
-LONGEST_SECONDS = 90.0
+LONGEST_SECONDS = 300.0
 LOOK_SECONDS = 0.5
 
 
@@ -23,11 +23,12 @@ def come_to_rest(part: Part, house: House, traffic: Traffic, *, seconds: float =
     for victim in house.victims:
         victim.kill()
         victim.start()
+    traffic.finish()
     deadline = time.monotonic() + seconds
-    while (moving := _moving(house)) and time.monotonic() < deadline:
+    while (left := moving(house)) and time.monotonic() < deadline:
         traffic.resume()
         time.sleep(LOOK_SECONDS)
-    part.require(not moving, f"[{house.name}] still moving after {seconds:.0f} s: {moving}")
+    part.require(not left, f"[{house.name}] still moving after {seconds:.0f} s: {left}")
     rested_at = datetime.now().astimezone() + timedelta(seconds=1)
     while not _audited_after(house, rested_at) and time.monotonic() < deadline + 30:
         time.sleep(LOOK_SECONDS)
@@ -36,7 +37,7 @@ def come_to_rest(part: Part, house: House, traffic: Traffic, *, seconds: float =
         part.require(victim.stop() < 10, f"[{house.name}] {victim.name} did not stop")
 
 
-def _moving(house: House) -> list[str]:
+def moving(house: House) -> list[str]:
     """Return up to five jobs that are neither final nor visibly unconfirmed."""
     unresolved = sa.and_(JOBS.c.state.in_(["unconfirmed", "abandoned"]), JOBS.c.search_ended_at.is_not(None))
     query = sa.select(JOBS.c.id, JOBS.c.state).where(JOBS.c.state.not_in(sorted(TERMINAL)), sa.not_(unresolved))

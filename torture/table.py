@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-COLUMNS = ("cells", "kills", "stalls", "faults", "purchases", "duplicates", "lost")
+COLUMNS = ("cells", "kills", "stalls", "exceptions", "faults", "purchases", "duplicates", "lost")
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from app.main import Role, serve, work
 from app.settings import Settings
 from torture import hurry, points
 from torture.points import Plan, Striker
+from torture.tied import end_with_planner
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,22 @@ class Life:
     clock_ahead_seconds: float = 0.0
     file_limit_bytes: int | None = None
     workers: bool = True
+    hurried_loops: bool = True
+    """Whether the sweep, too, comes more often than in life, and a duty that failed tries again sooner."""
+    probes_once: bool = False
+    """Look into the first video only: where a thousand jobs end in the same file."""
 
 
 def live(life: Life) -> None:
-    """Serve until killed or told to stop."""
+    """Serve until killed or told to stop; never longer than whoever planned this life."""
+    end_with_planner()
     _into(life.log)
     os.environ.update(life.environment)
     striker = Striker(life.plan, life.trace)
     points.install(striker)
-    hurry.install(sets_of_workers=life.sets_of_workers)
+    hurry.install(sets_of_workers=life.sets_of_workers, loops=life.hurried_loops)
+    if life.probes_once:
+        hurry.probe_once()
     if life.clock_ahead_seconds:
         _set_clock(life.clock_ahead_seconds)
     settings = Settings.load()

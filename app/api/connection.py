@@ -58,6 +58,13 @@ class BoundedConnection(HttpToolsProtocol):
         self._in_head = False
         self._stop_waiting()
         super().on_headers_complete()
+        # uvicorn's own 500 is left for requests that it cuts off at the end of a stop: a job may be committed by then,
+        # and no answer is all that can be said.
+        if self.cycle is not None:
+            self.cycle.send_500_response = self._hang_up  # type: ignore[method-assign]
+
+    async def _hang_up(self) -> None:
+        self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse, in our envelope, what never became a request."""

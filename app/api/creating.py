@@ -1,9 +1,11 @@
 """POST /v1/jobs and POST /v1/jobs/{id}/retry: the ways to a new job. Once its row is committed the answer is 2xx."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import structlog
 from fastapi import APIRouter, Request
@@ -76,7 +78,7 @@ async def create_job(request: Request, caller: Creator, house: HouseDep) -> Resp
     await uploads.store_all(intake.uploads, store=house.store)
     job_id, stored = new_id("job"), [upload.storage_key for upload in intake.uploads]
     insert = partial(_insert, job_id=job_id, order=order, asked=asked, intake=intake, caller=caller, quoted=quoted)
-    made = await _commit(insert, job_id=job_id, stored=stored, house=house, caller=caller)
+    made = await _through(_commit(insert, job_id=job_id, stored=stored, house=house, caller=caller))
     return await _answer(made, asked=asked, house=house, caller=caller, seconds=waiting.preferred_seconds(request))
 
 
@@ -116,8 +118,17 @@ async def retry_job(job_id: str, request: Request, caller: Creator, house: House
         )
         return _remembered(conn, job, asked=asked, house=house, caller=caller)
 
-    made = await _commit(retry, job_id=new_job_id, stored=[], house=house, caller=caller)
+    made = await _through(_commit(retry, job_id=new_job_id, stored=[], house=house, caller=caller))
     return await _answer(made, asked=asked, house=house, caller=caller, seconds=waiting.preferred_seconds(request))
+
+
+async def _through(commit: Coroutine[Any, Any, Made | Creation]) -> Made | Creation:
+    """See a commit through, also when the server stops and cuts off what takes too long: it cannot be taken back."""
+    task = asyncio.ensure_future(commit)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        return await task
 
 
 async def _commit(

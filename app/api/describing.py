@@ -19,7 +19,7 @@ _REFUSALS = {
     416: "The range lies outside of the object.",
     422: "This `Idempotency-Key` was used with another body or address in the last 24 hours.",
     429: "The project's rate or budget has no room; `type` says which, `Retry-After` when it may have.",
-    503: "The database or the storage is away; try again after `Retry-After` seconds.",
+    503: "The database or the storage is away or full; try again after `Retry-After` seconds.",
 }
 
 

@@ -68,7 +68,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(StorageFailed)
     async def _storage(request: Request, error: StorageFailed) -> Response:
         log.error("storage_failed", reason=str(error))
-        refusal = Unavailable("The storage is away. Try again shortly.", code="storage_unavailable", retry_after=5)
+        refusal = Unavailable(
+            "The storage is away or full. Try again shortly.", code="storage_unavailable", retry_after=5
+        )
         return answer(refusal, scope=request.scope)
 
     @app.exception_handler(ClientDisconnect)

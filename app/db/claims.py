@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.db import gate, jobs, submissions
+from app.db.clock import is_due
 from app.db.columns import one_of
 from app.db.gate import Gate
 from app.db.jobs import as_job
@@ -125,7 +126,7 @@ def _fair_choice(
     conn: Connection, *, now: datetime, room: int, occupied: dict[str, int], closed: list[str]
 ) -> list[Job]:
     """Choose up to `room` queued jobs: one of each project in turn, those longest not admitted first."""
-    waiting = sa.exists().where(T.project_id == projects.c.id, T.state == JobState.QUEUED, T.due_at <= now)
+    waiting = sa.exists().where(T.project_id == projects.c.id, T.state == JobState.QUEUED, is_due(now))
     queued = (
         sa.select(projects.c.id, projects.c.max_in_flight)
         .where(waiting)
@@ -143,7 +144,7 @@ def _next_of(conn: Connection, project_id: str, *, now: datetime, limit: int, cl
     ready = [
         T.project_id == project_id,
         T.state == JobState.QUEUED,
-        T.due_at <= now,
+        is_due(now),
         T.parked.is_(False),
         sa.or_(T.start_by.is_(None), T.start_by > now),
     ]

@@ -46,6 +46,12 @@ KEEPALIVES = {
 }
 """Without them a connection that died silently would look like a quiet one for hours."""
 
+IDLE_MILLISECONDS = 10_000
+"""What a process that stopped in mid-transaction has locked, the gate perhaps, keeps the others waiting for so long.
+
+Ours are never idle in a transaction: nothing in one waits for anybody but the database.
+"""
+
 
 class Writer(Protocol):
     """Runs transactions one after the other or side by side, and tells what they announced."""
@@ -194,7 +200,7 @@ def _postgres_engine(url: str, pool_size: int) -> Engine:
             **{name: int(value) for name, value in KEEPALIVES.items()},
             "connect_timeout": 5,
             "application_name": "reelay",
-            "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000",
+            "options": f"-c timezone=UTC -c idle_in_transaction_session_timeout={IDLE_MILLISECONDS}",
         },
     )
 

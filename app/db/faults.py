@@ -12,7 +12,12 @@ CONFLICTS = {"40001", "40P01"}
 """Postgres' serialization failure and deadlock: the database work is repeated whole."""
 READ_ONLY = "25006"
 """What a standby answers during a failover."""
-READ_ONLY_MESSAGE = "The database is read-only now. Try again shortly."
+ENDED_FOR_IDLING = "25P03"
+"""What a process hears that was stopped in mid-transaction and is let go on: its session is gone, nothing committed."""
+INTERNAL_MESSAGES = {
+    READ_ONLY: "The database is read-only now. Try again shortly.",
+    ENDED_FOR_IDLING: "The database gave up waiting for this process, which had stopped. Try again shortly.",
+}
 
 
 def is_conflict(error: BaseException) -> bool:
@@ -35,8 +40,9 @@ def translated() -> Iterator[None]:
             retry_after=5,
         ) from error
     except InternalError as error:
-        if getattr(error.orig, "sqlstate", None) != READ_ONLY:
+        message = INTERNAL_MESSAGES.get(getattr(error.orig, "sqlstate", None) or "")
+        if message is None:
             raise
-        raise Unavailable(READ_ONLY_MESSAGE, code="database_unavailable", retry_after=5) from error
+        raise Unavailable(message, code="database_unavailable", retry_after=5) from error
     except PoolTimeout as error:
         raise Unavailable("The database is busy. Try again shortly.", code="database_busy", retry_after=1) from error

@@ -18,7 +18,9 @@ READS_PER_MINUTE = 100
 """In one minute of ours; the upstream's limit is 200 in any minute, which two of ours may meet in."""
 READ_LEASE = timedelta(seconds=60)
 SLACK = timedelta(minutes=10)
-"""How far the upstream's clock may be from ours."""
+"""How far the upstream's clock may be behind ours."""
+AHEAD = timedelta(hours=12)
+"""How far it may be ahead of ours: a clock that was set back must not hide what was bought."""
 AUDIT_INTERVAL = timedelta(minutes=15)
 LONGEST_LOOK_BACK = timedelta(days=91)
 """A little less than the window that the upstream allows."""
@@ -93,9 +95,11 @@ def due_read(conn: Connection, *, now: datetime, look_back: timedelta) -> LogRea
     early = reader.next_read_at is not None and reader.next_read_at > now
     if not claims and (early or not (open_doubts or restored or audit_due)):
         return None
-    audited = [now - look_back] if audit_due else []
-    start = min([*claims, *open_doubts, *restored, *audited]) - SLACK
-    return LogRead(max(start, now - LONGEST_LOOK_BACK), now + SLACK)
+    asked_for = [*claims, *open_doubts, *restored]
+    # What was written under a clock that went ahead of this one may be older than it says.
+    audited = [now - look_back] if audit_due or max(asked_for) > now else []
+    start = min([*asked_for, *audited]) - SLACK
+    return LogRead(max(start, now - LONGEST_LOOK_BACK), now + AHEAD)
 
 
 def claim_read(

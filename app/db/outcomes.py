@@ -35,7 +35,7 @@ def completed(conn: Connection, job: Job, *, url: str, credits_used: int | None,
         moved = jobs.advance(conn, job, to=JobState.CANCELED, now=now, billed=True, **cost)
     else:
         moved = jobs.advance(conn, job, to=JobState.SAVING, now=now, result_url=url, empty_since=None, **cost)
-    if moved is not None and job.started_at is not None:
+    if moved is not None and job.started_at is not None and job.started_at < now:
         durations.observe(conn, job.model, (now - job.started_at).total_seconds())
     return moved
 
@@ -44,7 +44,7 @@ def completed_empty(
     conn: Connection, job: Job, *, credits_used: int | None, patience: timedelta, now: datetime
 ) -> Job | None:
     """Finished without a video: ask for a while longer, then fail; it may have been billed."""
-    if job.empty_since is None:
+    if job.empty_since is None or job.empty_since > now:
         same = jobs_table.update().where(jobs_table.c.id == job.id, jobs_table.c.version == job.version)
         conn.execute(same.values(empty_since=now))
         return None

@@ -1,12 +1,14 @@
 """What an operator decides about a job that may have been bought: it is this generation, it was not, or give up."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
 from app.db import jobs, outcomes, submissions
 from app.db.settling import carrier, settle
 from app.db.signals import RECONCILE, announce
+from app.db.tables import strays
 from app.domain.errors import Conflict
 from app.domain.job import Job
 
@@ -49,12 +51,22 @@ def attach(conn: Connection, job_id: str, *, now: datetime) -> Job | None:
         return None
     generation_id = str(job.attachment["generation_id"])
     require_free(conn, generation_id)
-    _note_resolved(conn, job, action="attach", by=str(job.attachment["by"]), now=now)
+    extra = job.extra_micros - _unbooked(conn, generation_id)
+    _note_resolved(conn, job, action="attach", by=str(job.attachment["by"]), now=now, extra_micros=extra)
     submission = submissions.latest(conn, job)
     submissions.record_accepted(
         conn, submission.id, now=now, generation_id=generation_id, inference_id=None, credits=None
     )
     return settle(conn, job.id, now=now, lease_token=None, told_by="operator")
+
+
+def _unbooked(conn: Connection, generation_id: str) -> int:
+    """Take the generation off the strays, if the log showed it while another attempt was the latest; return its price.
+
+    From here on the job's charge counts it.
+    """
+    taken = strays.delete().where(strays.c.inference_id == generation_id).returning(strays.c.micros)
+    return conn.execute(taken).scalar_one_or_none() or 0
 
 
 def refuse_claim(conn: Connection, job_id: str, *, reason: str, now: datetime) -> None:
@@ -89,8 +101,8 @@ def _noted(conn: Connection, job_id: str, *, action: str, by: str, now: datetime
     return _note_resolved(conn, _resolvable(conn, job_id), action=action, by=by, now=now)
 
 
-def _note_resolved(conn: Connection, job: Job, *, action: str, by: str, now: datetime) -> Job:
-    return jobs.note(conn, job, type="job.resolved", now=now, data={"action": action, "by": by})
+def _note_resolved(conn: Connection, job: Job, *, action: str, by: str, now: datetime, **changes: Any) -> Job:
+    return jobs.note(conn, job, type="job.resolved", now=now, data={"action": action, "by": by}, **changes)
 
 
 def _moved(job: Job | None) -> Job:

@@ -168,7 +168,7 @@ def _priority_name(priority: int) -> Literal["low", "normal", "high"]:
 def _elapsed(job: Job, now: datetime) -> float:
     if job.started_at is None:
         return 0.0
-    return ((job.finished_at or now) - job.started_at).total_seconds()
+    return max(0.0, ((job.finished_at or now) - job.started_at).total_seconds())
 
 
 def _progress(job: Job, now: datetime) -> int:

@@ -10,6 +10,8 @@ from app.domain.errors import StorageFailed
 from app.media.store import ObjectMissing, Store
 
 OLD = timedelta(days=1)
+AT_ONCE = 16
+"""How many marks are read side by side: a storage far away answers each only after a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Marks:
         self._clock = clock
         self._kept = 0
         self._wanted = 0
+        self._seen: dict[str, Mark | None] = {}
         self._writing = asyncio.Lock()
 
     async def cover(self, submission: int) -> None:
@@ -49,11 +52,23 @@ class Marks:
             content = json.dumps({"submission": highest, "at": self._clock().isoformat()}).encode()
             await self._store.put_bytes(self._key, content, content_type="application/json")
             self._kept = highest
+            self._seen.pop(self._key, None)
 
     async def highest(self) -> Mark | None:
-        """Return the highest mark of all workers that ever were. Raises StorageFailed."""
-        marks = [mark for key in await self._store.list(self._prefix) if (mark := await self._read(key)) is not None]
+        """Return the highest mark of all workers that ever were. Raises StorageFailed.
+
+        What was read once is not read again: a call that is cut off, since the storage is slow and the marks are many,
+        is some steps nearer to its end the next time.
+        """
+        keys = await self._store.list(self._prefix)
+        unseen = [key for key in keys if key not in self._seen]
+        for begin in range(0, len(unseen), AT_ONCE):
+            await asyncio.gather(*(self._see(key) for key in unseen[begin : begin + AT_ONCE]))
+        marks = [mark for key in keys if (mark := self._seen[key]) is not None]
         return max(marks, key=lambda mark: mark.submission, default=None)
+
+    async def _see(self, key: str) -> None:
+        self._seen[key] = await self._read(key)
 
     async def forget_old(self) -> None:
         """Cover what was ever sent with this worker's own mark, and delete those of workers gone for a day."""
@@ -61,10 +76,13 @@ class Marks:
         if highest is None:
             return
         await self.cover(highest.submission)
-        for key in await self._store.list(self._prefix):
-            mark = await self._read(key)
-            if key != self._key and mark is not None and self._clock() - mark.at > OLD:
+        for key, seen in list(self._seen.items()):
+            if key != self._key and self._is_old(seen) and self._is_old(await self._read(key)):
                 await self._store.delete(key)
+                del self._seen[key]
+
+    def _is_old(self, mark: Mark | None) -> bool:
+        return mark is not None and self._clock() - mark.at > OLD
 
     async def _read(self, key: str) -> Mark | None:
         try:

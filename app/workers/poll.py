@@ -81,7 +81,7 @@ class Poller:
         elapsed = {job.id: now - (job.started_at or now) for job in due}
         next_polls = {}
         for job in due:
-            waited = elapsed[job.id].total_seconds()
+            waited = max(0.0, elapsed[job.id].total_seconds())  # a clock that was set back tells of the future
             pause = seconds_to_next_poll(waited, learned.get(job.model, nothing), fixed=self._fixed)
             next_polls[job.id] = now + timedelta(seconds=pause)
         claims.book_polls(conn, next_polls)

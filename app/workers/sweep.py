@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import structlog
 
-from app.db import claims, creations, deployment, endings, files, jobs, settling
+from app.db import claims, clock, creations, deployment, endings, files, jobs, settling
 from app.db.engine import Connection, Database
 from app.domain.errors import StorageFailed
 from app.domain.job import File
@@ -32,25 +32,42 @@ class Sweeper:
         *,
         worker: str,
         retention: timedelta | None,
-        interval_seconds: float = 5.0,
+        lease_seconds: float = 60.0,
+        interval_seconds: float = 1.0,
+        tidy_every_seconds: float = 0.0,
     ) -> None:
         self._db = db
         self._store = store
+        self._lease = timedelta(seconds=lease_seconds)
         self._worker = worker
         self._retention = retention
         self.interval_seconds = interval_seconds
+        self._tidy_every_seconds = tidy_every_seconds
+        self._tidied: float | None = None
         self._log_emptied = time.monotonic()
 
     async def run_once(self) -> bool:
-        """Do one round; True if a batch was full."""
-        await self._db.write(lambda conn: deployment.beat(conn, self._worker, now=self._db.now(conn)))
+        """Do one round; True if a batch was full.
+
+        What a dead worker held is looked for in every round, by two index look-ups: somebody waits for it. The rest
+        can wait for a few rounds.
+        """
         freed = await self._db.write(self._end_dead_submits)
         await self._db.write(self._settle_late_answers)
+        if self._tidied is None or time.monotonic() - self._tidied >= self._tidy_every_seconds:
+            self._tidied = time.monotonic() if (done := await self._tidy()) < BATCH else None
+            freed = max(freed, done)
+        return freed >= BATCH
+
+    async def _tidy(self) -> int:
+        """Say that we live, and clean up; return the size of the largest batch."""
+        await self._db.write(lambda conn: deployment.beat(conn, self._worker, now=self._db.now(conn)))
+        await self._db.write(self._pull_back)
         late = await self._db.write(self._fail_late_starts)
         stale = max(await self._expire_jobs(), await self._bury(), await self._expire_files())
         forgotten = await self._db.write(self._forget_creations)
         await self._empty_log()
-        return max(freed, late, stale, forgotten) >= BATCH
+        return max(late, stale, forgotten)
 
     async def _empty_log(self) -> None:
         """Let nothing that was deleted linger in SQLite's write-ahead log."""
@@ -60,6 +77,12 @@ class Sweeper:
 
     async def drain(self) -> None:
         await self._db.write(lambda conn: deployment.retire(conn, self._worker))
+
+    def _pull_back(self, conn: Connection) -> None:
+        """Let nothing wait for a clock that was set back."""
+        now = self._db.now(conn)
+        if found := clock.pull_back(conn, now=now, lease=self._lease):
+            log.warning("clock_set_back", rows=found)
 
     def _end_dead_submits(self, conn: Connection) -> int:
         """Settle what a worker that let its lease run out had in hand, from the submission rows alone."""

@@ -40,15 +40,17 @@ def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
 class Process:
     """One program, its log, and the line by which it says that it is ready."""
 
-    def __init__(self, command: list[str], *, log: Path, ready: str, environment: Mapping[str, str]) -> None:
-        self.command, self.log, self._ready, self._environment = command, log, ready, environment
+    def __init__(
+        self, command: list[str], *, log: Path, ready: str, environment: Mapping[str, str], prefix: tuple[str, ...] = ()
+    ) -> None:
+        self.command, self.log, self._ready, self._environment, self._prefix = command, log, ready, environment, prefix
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> "Process":
         self._from = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *self.command],
+                [*self._prefix, sys.executable, "-m", *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -120,8 +122,17 @@ def sandbox(folder: Path, *options: str) -> Iterator[str]:
 class Deployment:
     """One database, one upstream and as many Reelay processes as a test wants."""
 
-    def __init__(self, folder: Path, *, upstream_url: str, database_url: str | None, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        upstream_url: str,
+        database_url: str | None,
+        prefix: tuple[str, ...] = (),
+        **settings: str,
+    ) -> None:
         self.folder = folder
+        self._prefix = prefix
         self.environment = {
             "REELAY_DATA_DIR": str(folder / "data"),
             "REELAY_UPSTREAM_URL": upstream_url,
@@ -137,7 +148,7 @@ class Deployment:
     def run(self, *arguments: str) -> str:
         """Run a short command and return what it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", "app.cli", *arguments],
+            [*self._prefix, sys.executable, "-m", "app.cli", *arguments],
             env=clean_environment(self.environment),
             capture_output=True,
             text=True,
@@ -167,7 +178,7 @@ class Deployment:
 
     def _add(self, command: list[str], *, name: str, ready: str) -> Process:
         log = self.folder / f"{name}.log"
-        process = Process(command, log=log, ready=ready, environment=self.environment)
+        process = Process(command, log=log, ready=ready, environment=self.environment, prefix=self._prefix)
         self._processes.append(process)
         return process.start()
 

@@ -223,7 +223,13 @@ class Unreliable(Database):
     reads_fail_after_a_write = False
     loses_its_answers = False
     is_away = False
+    tells_when: asyncio.Event | None = None
+    """Set by the test to let it say that it has committed."""
     _wrote = False
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.committed = asyncio.Event()
 
     async def read(self, work: Any) -> Any:
         if self._wrote and self.reads_fail_after_a_write:
@@ -235,6 +241,9 @@ class Unreliable(Database):
             raise Unavailable("The database is away.", code="database_unavailable", retry_after=5)
         result = await super().write(work)
         self._wrote = True
+        self.committed.set()
+        if self.tells_when is not None:
+            await self.tells_when.wait()
         if self.loses_its_answers:
             raise Unavailable("the connection broke while the commit was answered")
         return result
@@ -274,6 +283,20 @@ async def test_create__a_commit_whose_answer_was_lost_is_found(
     response = await shaken.post("/v1/jobs", json=body)
     assert response.status_code == 201
     assert (count(database, "jobs"), len(stored(storage))) == (1, 1)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Prefer": "wait=1"}])
+async def test_create__a_commit_in_the_middle_of_a_stop_is_answered(
+    shaken: httpx2.AsyncClient, unreliable: Unreliable, database: Database, headers: dict[str, str]
+) -> None:
+    unreliable.tells_when = asyncio.Event()
+    sent = asyncio.ensure_future(shaken.post("/v1/jobs", json={"input": INPUT}, headers=headers))
+    await unreliable.committed.wait()
+    sent.cancel()  # as the server does with what is still under way seconds after SIGTERM
+    await asyncio.sleep(0)
+    unreliable.tells_when.set()
+    response = await sent
+    assert (response.status_code, count(database, "jobs")) == (201, 1)
 
 
 async def test_create__without_a_database_leaves_nothing(

@@ -118,3 +118,28 @@ async def test_unreachable__is_a_clear_503() -> None:
             with pytest.raises(Unavailable) as caught:
                 await ask(names)
             assert (caught.value.status, caught.value.retry_after) == (503, 5)
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+async def test_write__a_session_that_postgres_ended_for_idling_is_a_clear_503(database: Database) -> None:
+    def falling_asleep(conn: Connection) -> None:
+        # What a process stopped here would find when it goes on.
+        add(conn, "half")
+        mine = conn.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+        conn.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 1"))
+        with database.engine.connect() as other:
+            alive = sa.text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid").bindparams(pid=mine)
+            while other.execute(alive).scalar_one():
+                other.rollback()
+        add(conn, "whole")
+
+    with pytest.raises(Unavailable) as caught:
+        await database.write(falling_asleep)
+    assert (caught.value.status, caught.value.retry_after) == (503, 5)
+    assert await database.read(names) == set()
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+async def test_write__a_stopped_process_keeps_its_locks_for_ten_seconds(database: Database) -> None:
+    setting = sa.text("SHOW idle_in_transaction_session_timeout")
+    assert await database.write(lambda conn: conn.execute(setting).scalar_one()) == "10s"

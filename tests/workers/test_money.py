@@ -1,5 +1,6 @@
 """The paid POST under every fault: at most one purchase a job, and nothing assumed."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from app.db import gate, settling, submissions
 from app.domain.errors import Refusal, Refused, Unavailable
 from app.domain.states import JobState
+from app.workers.sweep import Sweeper
 from tests.workers.conftest import Room
 
 NOTHING_BOUGHT = ["429", "401", "403"]
@@ -93,6 +95,20 @@ async def test_dead_worker__before_sending_goes_back_to_the_queue(room: Room) ->
     await room.to_the_end(rounds=3)
     assert (await room.seen(job)).state is JobState.SUCCEEDED
     assert len(room.sold()) == 1
+
+
+async def test_dead_worker__is_found_between_two_tidyings(room: Room) -> None:
+    sweeper = Sweeper(room.db, room.store, worker="w", retention=timedelta(days=7), tidy_every_seconds=3600)
+    await sweeper.run_once()
+    job = await room.create()
+    await room.db.write(room.submitter._admit)
+    late = await room.create(start_by=room.clock.now)
+    room.clock.pass_seconds(61)
+    await sweeper.run_once()
+    assert (await room.seen(job)).state is JobState.QUEUED
+    assert (await room.seen(late)).state is JobState.QUEUED
+    await room.beat("sweeper")
+    assert (await room.seen(late)).state is JobState.FAILED
 
 
 async def test_dead_worker__while_sending_is_unconfirmed(room: Room) -> None:

@@ -12,6 +12,7 @@ from app.db.engine import Database
 from app.domain.errors import StorageFailed
 from app.domain.states import JobState
 from app.media.store import Store
+from app.workers import restored
 from app.workers.marks import Marks
 from app.workers.restored import RestoreWatch
 from tests.workers.conftest import DEPLOYMENT, WINDOW_SECONDS, Room
@@ -113,6 +114,34 @@ async def test_watch__without_a_storage_nothing_is_submitted(room: Room) -> None
     marks = Marks(Away(room.store._remote, place="nowhere"), deployment=DEPLOYMENT, worker="w")
     watch = RestoreWatch(room.db, marks, window_seconds=60)
     assert not await watch.has_looked()
+
+
+class Slow(Store):
+    """A storage that answers three reads within the time of one look."""
+
+    left = 0
+
+    async def list(self, prefix: str) -> list[str]:
+        self.left = 3
+        return await super().list(prefix)
+
+    async def read(self, key: str) -> bytes:
+        if self.left == 0:
+            await asyncio.Event().wait()
+        self.left -= 1
+        return await super().read(key)
+
+
+async def test_watch__many_marks_in_a_slow_storage_are_read_in_several_looks(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restored, "LOOK_SECONDS", 0.3)
+    for number in range(1, 8):
+        await Marks(room.store, deployment=DEPLOYMENT, worker=f"w{number}").cover(number)
+    slow = Slow(room.store._remote, place="slow", root=room.media)
+    watch = RestoreWatch(room.db, Marks(slow, deployment=DEPLOYMENT, worker="w"), window_seconds=60)
+    looks = [await watch.has_looked() for _ in range(4)]
+    assert looks == [False, False, True, True]
 
 
 async def test_submission__leaves_only_once_its_mark_is_stored(room: Room) -> None:

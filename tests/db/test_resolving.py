@@ -1,0 +1,42 @@
+"""What operators decide: nothing is booked twice by it."""
+
+import sqlalchemy as sa
+
+from app.db import jobs, learning, resolving, settling, submissions
+from app.db.engine import Connection
+from app.db.tables import strays
+from app.domain.errors import Unconfirmed
+from app.domain.job import Job
+from app.domain.usage_log import LoggedRequest
+from tests.db.conftest import T0, MakeJob, sending
+
+
+def doubtful(conn: Connection) -> Job:
+    """Lose the answer to the one queued job's next submission."""
+    job, submission = sending(conn)
+    submissions.record_failure(conn, submission.id, Unconfirmed("no answer"), now=T0)
+    moved = settling.settle(conn, job.id, now=T0, lease_token=job.lease_token)
+    assert moved is not None
+    return moved
+
+
+def test_attach__what_was_booked_as_a_stray_is_booked_no_more(conn: Connection, make_job: MakeJob) -> None:
+    make_job()
+    first = doubtful(conn)
+    resolving.not_created(conn, first.id, by="ann", now=T0)
+    second = doubtful(conn)
+    row = LoggedRequest(
+        request_id=f"rly:d1:{first.id}:1",
+        inference_id="g1",
+        succeeded=True,
+        model="veo2",
+        credits=4_000_000,
+        created_at=T0,
+    )
+    assert learning.learn(conn, [row], deployment="d1", now=T0) == "stray"
+    assert jobs.lock(conn, second.id).extra_micros == 2_000_000
+    resolving.claim_generation(conn, second.id, generation_id="g1", by="ann", now=T0)
+    attached = resolving.attach(conn, second.id, now=T0)
+    assert attached is not None
+    assert (attached.state, attached.generation_id, attached.extra_micros) == ("generating", "g1", 0)
+    assert conn.execute(sa.select(strays)).all() == []
