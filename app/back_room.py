@@ -11,12 +11,14 @@ from functools import partial
 import structlog
 from pydantic import SecretStr
 
+from app.catalogue import catalogue
 from app.db.engine import Database
 from app.media.store import Store
 from app.outbound.download import download
 from app.outbound.guard import Guard
 from app.settings import Settings, SettingsError
 from app.upstream.client import UpstreamClient
+from app.workers.audit import Auditor
 from app.workers.leases import Leasing
 from app.workers.loop import Duty, run_all
 from app.workers.marks import Marks
@@ -24,6 +26,7 @@ from app.workers.poll import Poller
 from app.workers.prices import PriceKeeper
 from app.workers.probe import Prober
 from app.workers.reconcile import Reconciler
+from app.workers.requote import Requoter
 from app.workers.restored import RestoreWatch
 from app.workers.save import Download, Saver, clear_spool
 from app.workers.submit import Submitter
@@ -71,6 +74,7 @@ def duties(
             worker=worker,
             deployment=deployment_id,
             max_in_flight=settings.upstream_max_in_flight,
+            requoter=Requoter(db, catalogue=catalogue.load(), own_prices=settings.own_prices),
         ),
         Prober(db, upstream),
         Reconciler(
@@ -98,6 +102,7 @@ def duties(
             tidy_every_seconds=TIDY_SECONDS,
         ),
         PriceKeeper(db, upstream),
+        Auditor(db, upstream),
     ]
 
 

@@ -86,6 +86,8 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
             retention=settings.retention,
             file_retention=timedelta(days=settings.upload_retention_days),
             mode=role.mode,
+            own_prices=_own_prices(settings),
+            default_reserve_micros=settings.default_reserve_micros,
             max_in_flight=settings.upstream_max_in_flight,
             max_image_bytes=settings.max_upload_bytes,
             allow_unknown_models=settings.allow_unknown_models,
@@ -102,6 +104,14 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
                 back_room.working(duties, db=db, grace_seconds=settings.submit_timeout_seconds)
             )
         yield house
+
+
+def _own_prices(settings: Settings) -> dict[str, Any]:
+    """Return the operator's prices; one for a model that nobody can order is most likely a slip of the pen."""
+    served = catalogue.load().models.keys()
+    for name in sorted(settings.own_prices.keys() - served):
+        log.warning("price_of_unknown_model", model=name)
+    return settings.own_prices
 
 
 def _store(settings: Settings) -> Store:

@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from pydantic_settings import SettingsError as SourceError
 
 from app.db.engine import ArgumentError, Database
+from app.domain.money import usd_to_micros
+from app.domain.overrides import read_overrides
 
 PLACEHOLDERS = ("change", "example", "placeholder", "secret", "todo", "xxx", "your-", "<")
 SHORTEST_SECRET = 32
@@ -84,6 +86,12 @@ class Settings(BaseSettings):
         6 * 3600, ge=1, description="How long the log is searched for a lost submission before a person must decide."
     )
     lease_seconds: float = Field(60, ge=1, le=3600, description="How long a dead worker's claim lasts.")
+    prices: str | None = Field(
+        None, description="Your own prices, as JSON by model, best in a file: they go before the upstream's list."
+    )
+    default_reserve_usd: float = Field(
+        5, ge=0, le=10_000, description="What a job reserves of its project's budget when its price is not known ahead."
+    )
     public_url: str | None = Field(None, description="How callers reach this service; it stands in every URL we make.")
     signing_secret: SecretStr | None = Field(
         None, description="At least 32 random characters; signs content URLs. Made in data_dir on one SQLite machine."
@@ -118,6 +126,13 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("must be an http(s) URL without query, such as https://reelay.example.com")
         return value.rstrip("/")
+
+    @field_validator("prices")
+    @classmethod
+    def _holds_prices(cls, value: str | None) -> str | None:
+        if value is not None:
+            read_overrides(value)
+        return value
 
     @classmethod
     def load(cls, **given: Any) -> "Settings":
@@ -163,6 +178,15 @@ class Settings(BaseSettings):
         port = upstream.port or (443 if upstream.scheme == "https" else 80)
         listed = {entry.strip() for entry in self.trusted_hosts.split(",") if entry.strip()}
         return frozenset(listed | {f"{upstream.hostname}:{port}"})
+
+    @property
+    def own_prices(self) -> dict[str, Any]:
+        """The operator's price rules by model."""
+        return read_overrides(self.prices) if self.prices else {}
+
+    @property
+    def default_reserve_micros(self) -> int:
+        return usd_to_micros(self.default_reserve_usd)
 
     def secret_for_signing(self) -> bytes:
         """Return the signing secret; on SQLite one is made at the first start and kept in data_dir."""

@@ -33,6 +33,10 @@ class Books:
     jobs: dict[str, Any]
     strays: list[Any]
     events: dict[str, list[Any]] = field(default_factory=dict)
+    entries: dict[str, int] = field(default_factory=dict)
+    """What our ledger's entries say that each job cost."""
+    sums: tuple[int, int] = (0, 0)
+    """What the months' sums say is reserved and spent."""
     logged_as_failed: set[str] = field(default_factory=set)
 
     def of_job(self, job_id: str) -> list[dict[str, Any]]:
@@ -52,8 +56,14 @@ def opened(house: House, upstream_url: str) -> Books:
         events: dict[str, list[Any]] = defaultdict(list)
         for row in conn.execute(sa.select(EVENTS).order_by(EVENTS.c.job_id, EVENTS.c.n)):
             events[row.job_id].append(row)
+        entries, months = tables.ledger.c, tables.months.c
+        by_job = sa.select(entries.job_id, sa.func.sum(entries.micros)).group_by(entries.job_id)
+        booked = {row[0]: int(row[1]) for row in conn.execute(by_job)}
+        in_all = sa.select(sa.func.sum(months.reserved_micros), sa.func.sum(months.spent_micros))
+        reserved, spent = conn.execute(in_all).one()
     engine.dispose()
-    return Books(sold(upstream_url, f"rly:{house.deployment_id}:"), jobs, strays, events)
+    bought = sold(upstream_url, f"rly:{house.deployment_id}:")
+    return Books(bought, jobs, strays, events, entries=booked, sums=(int(reserved or 0), int(spent or 0)))
 
 
 def judge(part: Part, house: House, upstream_url: str, *, accepted: set[str]) -> Books:
@@ -145,3 +155,11 @@ def _ledgers_agree(part: Part, books: Books) -> None:
             part.require(not job.charged_micros, f"{job.id} bought nothing and is charged {job.charged_micros}")
     part.counts["micros"] += ours
     part.require(ours == theirs, f"our ledger says {ours} micro-dollars, the sandbox {theirs}")
+    held = sum(
+        0 if job.settled or job.charged_micros is not None else job.reserved_micros for job in books.jobs.values()
+    )
+    spent = {job.id: (job.charged_micros or 0) + job.extra_micros for job in books.jobs.values()}
+    for job_id, micros in spent.items():
+        written = books.entries.get(job_id, 0)
+        part.require(written == micros, f"{job_id} cost {micros} and its entries say {written}")
+    part.require(books.sums == (held, sum(spent.values())), f"the months say {books.sums}, the jobs {held} and {spent}")

@@ -88,7 +88,7 @@ def _serve(path: str, *, shown: bool) -> None:
         status_code=201,
         summary="Submit a generation",
         response_model=Generation,
-        responses=describing.foreign_answers(400, 401, 403, 410, 413, 415, 422, 503),
+        responses=describing.foreign_answers(400, 401, 403, 410, 413, 415, 422, 429, 503),
         openapi_extra=describing.GENERATION_BODY | describing.IDEMPOTENCY_KEY,
         include_in_schema=shown,
     )(create_generation)
@@ -96,7 +96,7 @@ def _serve(path: str, *, shown: bool) -> None:
         path,
         summary="Fetch a generation",
         response_model=Generation,
-        responses=describing.foreign_answers(400, 401, 403, 404, 503),
+        responses=describing.foreign_answers(400, 401, 403, 404, 429, 503),
         include_in_schema=shown,
     )(read_generation)
 

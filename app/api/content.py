@@ -62,7 +62,7 @@ async def _visitor(
 ) -> Caller:
     """Let in by a signed URL, whose key must still work, or by key."""
     if signed is None:
-        caller = await identify(house, given, scope=Scope.JOBS_READ)
+        caller = await identify(request, house, given, scope=Scope.JOBS_READ)
         refuse_foreign_parameters(request)
         return caller
     refuse_foreign_parameters(request)

@@ -1,7 +1,7 @@
 """What endpoints are given: the house, the caller. Everything here is decided before one byte of a body is read."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Literal
@@ -11,11 +11,13 @@ from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.callers import Caller, KeyRing
+from app.api.rates import Rates
 from app.api.remembered import Remembered
 from app.catalogue.catalogue import Catalogue
 from app.db.engine import Database
 from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
 from app.domain.listing import ListedModel
+from app.domain.money import Estimate
 from app.domain.secrets import Scope
 from app.domain.signing import Signer
 from app.domain.text import storable
@@ -50,17 +52,26 @@ class House:
     max_sound_bytes: int = 15 << 20
     allow_unknown_models: bool = False
     """Whether a model that the upstream lists and the catalogue lacks may be used, its input unchecked."""
+    own_prices: Mapping[str, Any] = field(default_factory=dict)
+    """The operator's price rules by model: they go before the upstream's."""
+    default_reserve_micros: int = 0
+    """What is reserved for a job whose price is not known ahead."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at shutdown, followed by `db.signals.wake_all()`: requests that wait for a job then answer at once."""
     keys: KeyRing = field(default_factory=KeyRing)
     prices: Remembered[dict[str, Any]] = field(default_factory=lambda: Remembered(30.0))
     listing: Remembered[list[ListedModel]] = field(default_factory=lambda: Remembered(30.0))
+    rates: Rates = field(default_factory=Rates)
     readiness: Remembered[tuple[str, list[str]]] = field(default_factory=lambda: Remembered(1.0))
 
     def close_door(self) -> None:
         """Answer whoever waits for a job: this process ends."""
         self.closing.set()
         self.db.signals.wake_all()
+
+    def to_reserve(self, quoted: Estimate) -> int:
+        """Return what to reserve for a new job."""
+        return self.default_reserve_micros if quoted.micros is None else quoted.micros
 
     def viewer(self, caller: Caller) -> Viewer:
         """Return for whom views are rendered: signed URLs name the caller's key and end with it."""
@@ -81,8 +92,10 @@ BEARER: dict[str, Any] = {
 Given = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(**BEARER))]
 
 
-async def identify(house: House, given: HTTPAuthorizationCredentials | None, *, scope: Scope) -> Caller:
-    """Return who calls; raise AuthenticationFailed or PermissionDenied."""
+async def identify(
+    request: Request, house: House, given: HTTPAuthorizationCredentials | None, *, scope: Scope
+) -> Caller:
+    """Return who calls; raise AuthenticationFailed, PermissionDenied or RateLimited."""
     if given is None:
         raise unauthenticated("Send your key: 'Authorization: Bearer rly_...'.", code="missing_api_key")
     caller = await house.keys.by_secret(house.db, given.credentials)
@@ -90,6 +103,8 @@ async def identify(house: House, given: HTTPAuthorizationCredentials | None, *, 
         raise unauthenticated("This key does not work: it is mistyped, revoked or expired. Ask for a new one.")
     if not caller.key.scopes & {scope, Scope.ADMIN}:
         raise PermissionDenied(f"This key lacks the scope {scope}. Use one that has it.")
+    if (limit := caller.project.requests_per_minute) is not None:
+        request.state.rate_headers = house.rates.count(caller.project.id, limit=limit)
     return caller
 
 
@@ -136,7 +151,7 @@ class Admitted(HTTPBearer):
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]  # the caller, not the header
         house: House = request.app.state.house
-        caller = await identify(house, await super().__call__(request), scope=self._scope)
+        caller = await identify(request, house, await super().__call__(request), scope=self._scope)
         refuse_foreign_parameters(request)
         if self._creates:
             require_open(is_archived=caller.project.archived_at is not None)

@@ -19,13 +19,15 @@ _REFUSALS = {
     415: "The body has a type that is not taken here.",
     416: "The range lies outside of the object.",
     422: "This `Idempotency-Key` was used with another body or address in the last 24 hours.",
+    429: "The project's rate or budget has no room; `type` says which, `Retry-After` when it may have.",
     503: "The database or the storage is away or full; try again after `Retry-After` seconds.",
 }
 
 
 def answers(*statuses: int) -> Described:
-    """Declare refusals, each with the one envelope."""
-    return {status: {"model": ErrorBody, "description": _REFUSALS[status]} for status in statuses}
+    """Declare refusals, each with the one envelope. Whoever needs a key may also come too often."""
+    declared = sorted({*statuses, 429} if 401 in statuses else statuses)
+    return {status: {"model": ErrorBody, "description": _REFUSALS[status]} for status in declared}
 
 
 def foreign_answers(*statuses: int) -> Described:

@@ -16,6 +16,7 @@ from starlette.types import Scope
 
 from app.api import aimlapi_shapes
 from app.domain.errors import (
+    InsufficientQuota,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
@@ -53,7 +54,8 @@ def answer(error: ReelayError, *, scope: Scope) -> JSONResponse:
 def _may_mend(error: ReelayError) -> bool:
     """Tell whether the same request may succeed later."""
     waits = error.status == 409 and error.retry_after is not None
-    return error.status >= 500 or error.status in (408, 429) or waits
+    spent = error.type == InsufficientQuota.type
+    return error.status >= 500 or (error.status in (408, 429) and not spent) or waits
 
 
 def install(app: FastAPI) -> None:

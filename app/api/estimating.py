@@ -6,28 +6,26 @@ from typing import Any
 from app.api.deps import House
 from app.catalogue.catalogue import Model
 from app.db import deployment
+from app.domain import money
 from app.domain.errors import InvalidRequest
-from app.domain.money import UNKNOWN, Estimate, estimate, micros_to_usd, rule_from_json, usd_to_micros
+from app.domain.money import Estimate, micros_to_usd, usd_to_micros
 
 Rules = Mapping[str, Any]
 
 
 async def rules(house: House) -> Rules:
-    """Return the price rules by model, at most half a minute old."""
+    """Return the price rules by model, at most half a minute old; the operator's own go first."""
 
     async def load() -> dict[str, Any]:
         _, found = await house.db.read(deployment.read_prices)
         return found
 
-    return await house.prices.get(load)
+    return {**await house.prices.get(load), **house.own_prices}
 
 
 def quote(model: Model, given: dict[str, Any], *, rules: Rules) -> Estimate:
     """Return the estimate of one job; unknown where there is no rule that can be read."""
-    try:
-        return estimate(rule_from_json(rules.get(model.id)), model.effective(given))
-    except ValueError:
-        return UNKNOWN
+    return money.quote(rules.get(model.id), model.effective(given))
 
 
 def cap_of(max_cost_usd: float | None) -> int | None:

@@ -49,7 +49,10 @@ async def estimate_job(request: Request, caller: Creator, house: HouseDep) -> Re
     view = EstimateView(
         valid=_within_cap(order, quoted),
         cost=QuoteView(
-            estimated_usd=None if quoted.micros is None else micros_to_usd(quoted.micros), basis=quoted.basis
+            estimated_usd=None if quoted.micros is None else micros_to_usd(quoted.micros),
+            basis=quoted.basis,
+            reserved_usd=micros_to_usd(house.to_reserve(quoted)),
+            assumption=quoted.assumption,
         ),
         eta_seconds=eta_seconds,
         queue_depth=ahead,

@@ -2,6 +2,7 @@
 
 import re
 import time
+from typing import Any
 from urllib.parse import quote
 
 import structlog
@@ -15,7 +16,7 @@ from app.domain.errors import InvalidRequest, ServerError
 
 log = structlog.get_logger(__name__)
 LONGEST_URL = 8192
-UNREAD = frozenset({401, 403, 408, 413, 415})
+UNREAD = frozenset({401, 403, 408, 413, 415, 429})
 """Refusals that come before the body was read to its end."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
@@ -33,7 +34,7 @@ class FrontDoor:
             return
         request_id = _request_id(Headers(scope=scope))
         scope.setdefault("state", {}).update(request_id=request_id, arrived=time.monotonic())
-        answered = _Answer(send, request_id)
+        answered = _Answer(send, request_id, scope["state"])
         started_at = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
@@ -61,9 +62,10 @@ class FrontDoor:
 class _Answer:
     """A `send` that adds our headers and remembers the status."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, state: dict[str, Any]) -> None:
         self._send = send
         self._request_id = request_id
+        self._state = state
         self.status: int | None = None
 
     async def __call__(self, message: Message) -> None:
@@ -73,6 +75,7 @@ class _Answer:
             headers["X-Request-Id"] = self._request_id
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "no-referrer"
+            headers.update(self._state.get("rate_headers", {}))
             if self.status in UNREAD:
                 headers["Connection"] = "close"  # else we would have to swallow a body that nobody reads
         await self._send(message)

@@ -64,7 +64,7 @@ def _response(body: str, headers: dict[str, str]) -> Response:
     "",
     summary="Make a video",
     response_model=VideoObject,
-    responses=describing.answers(400, 401, 403, 410, 413, 415, 422, 503),
+    responses=describing.answers(400, 401, 403, 410, 413, 415, 422, 429, 503),
     openapi_extra=describing.VIDEO_BODY | describing.IDEMPOTENCY_KEY,
 )
 async def create_video(request: Request, caller: Creator, house: HouseDep) -> Response:
@@ -74,7 +74,7 @@ async def create_video(request: Request, caller: Creator, house: HouseDep) -> Re
         return await placing.create(request, caller=caller, house=house, face=face, read=openai_orders.order_of)
 
 
-@router.get("", summary="List videos", response_model=VideoPage, responses=describing.answers(400, 401, 403, 503))
+@router.get("", summary="List videos", response_model=VideoPage, responses=describing.answers(400, 401, 403, 429, 503))
 async def list_videos(
     *,
     caller: Reader,
@@ -101,7 +101,7 @@ async def list_videos(
     "/{video_id}",
     summary="Read a video",
     response_model=VideoObject,
-    responses=describing.answers(400, 401, 403, 404, 503),
+    responses=describing.answers(400, 401, 403, 404, 429, 503),
 )
 async def read_video(video_id: str, caller: Reader, house: HouseDep) -> Response:
     """The job as it stands. While it is unfinished, `openai-poll-after-ms` says when to ask again."""
@@ -119,7 +119,7 @@ async def read_video(video_id: str, caller: Reader, house: HouseDep) -> Response
     "/{video_id}/content",
     summary="Download a video or its thumbnail",
     response_class=Response,
-    responses=describing.answers(400, 401, 403, 404, 416, 503) | describing.CONTENT,
+    responses=describing.answers(400, 401, 403, 404, 416, 429, 503) | describing.CONTENT,
 )
 async def read_video_content(
     *,
@@ -146,7 +146,7 @@ async def read_video_content(
     "/{video_id}",
     summary="Delete a finished video",
     response_model=DeletedVideo,
-    responses=describing.answers(400, 401, 403, 404, 409, 503),
+    responses=describing.answers(400, 401, 403, 404, 409, 429, 503),
 )
 async def delete_video(video_id: str, caller: Writer, house: HouseDep) -> Response:
     """Forget a finished job's video, input and metadata for good. What it cost stays in the books."""
@@ -158,7 +158,7 @@ async def delete_video(video_id: str, caller: Writer, house: HouseDep) -> Respon
     "/{video_id}/remix",
     summary="Make a video of the same input with another prompt",
     response_model=VideoObject,
-    responses=describing.answers(400, 401, 403, 404, 409, 410, 413, 415, 422, 503),
+    responses=describing.answers(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503),
     openapi_extra=describing.REMIX_BODY | describing.IDEMPOTENCY_KEY,
 )
 async def remix_video(video_id: str, request: Request, caller: Creator, house: HouseDep) -> Response:

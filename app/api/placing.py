@@ -18,7 +18,7 @@ from app.api.intake import Intake
 from app.api.multipart import Form
 from app.api.offering import Offer
 from app.api.orders import Order
-from app.db import creations, files, jobs, queue
+from app.db import creations, files, jobs, ledger, queue
 from app.db.creations import Asked, Creation
 from app.db.engine import Connection
 from app.domain.errors import NotFound, Unavailable
@@ -213,7 +213,10 @@ def _earlier(conn: Connection, call: Call, *, now: datetime) -> Made | Creation 
 
 
 def _remembered(conn: Connection, job: Job, call: Call) -> Made:
-    """Note what the new job was asked for with; raise _Taken if somebody was faster with the same key."""
+    """Note what the new job was asked for with, and reserve what it may cost.
+
+    Raises _Taken if somebody was faster with the same key, InsufficientQuota if the budget has no room.
+    """
     found = queue.arrival(conn, job)
     require_open(is_archived=found.is_archived)
     waiting_for = Waiting(found.position, found.hold_reason)
@@ -221,6 +224,7 @@ def _remembered(conn: Connection, job: Job, call: Call) -> Made:
     answer = None if call.asked.idempotency_key is None else call.face.body(job, view)
     if known := creations.remember(conn, call.asked, made_id=job.id, answer=answer, now=job.created_at):
         raise _Taken(known)
+    ledger.reserve(conn, job)
     return Made(job, view, answer)
 
 
@@ -244,6 +248,7 @@ def _insert(
             max_cost_micros=estimating.cap_of(request.max_cost_usd),
             estimated_micros=quoted.micros,
             estimate_basis=quoted.basis,
+            reserved_micros=intake.house.to_reserve(quoted),
             on_unconfirmed=request.on_unconfirmed,
             start_by=None if seconds is None else now + timedelta(seconds=seconds),
             due_at=now,

@@ -88,6 +88,7 @@ def _insert(
         max_cost_micros=original.max_cost_micros,
         estimated_micros=quoted.micros,
         estimate_basis=quoted.basis,
+        reserved_micros=house.to_reserve(quoted),
         on_unconfirmed=original.on_unconfirmed,
         start_by=None if original.start_by is None else now + (original.start_by - original.created_at),
         due_at=now,

@@ -133,6 +133,8 @@ class QuoteView(BaseModel):
 
     estimated_usd: float | None = Field(description="Null while the price is not known ahead.")
     basis: Basis
+    reserved_usd: float = Field(description="What it would reserve: the estimate, or the default where there is none.")
+    assumption: str | None = Field(description="What the estimate had to assume.")
 
 
 class EstimateView(BaseModel):
@@ -164,6 +166,16 @@ class UsageTotal(BaseModel):
     open_usd: float
 
 
+class MonthView(BaseModel):
+    """How the project stands in this month (UTC). Jobs count in the month in which they were made."""
+
+    month: str
+    budget_usd: float | None = Field(description="Null for no cap.")
+    spent_usd: float = Field(description="Charged so far, reported or estimated.")
+    reserved_usd: float = Field(description="Kept for jobs whose charge is not known yet.")
+    remaining_usd: float | None = Field(description="Below zero after an overrun; null without a budget.")
+
+
 class UsageView(BaseModel):
     """What a project used, by day, model, key or subject. Jobs count at the moment they were created."""
 
@@ -174,6 +186,7 @@ class UsageView(BaseModel):
     data: list[UsageRow] = Field(description="Days in order; all others with the dearest first.")
     has_more: bool = Field(description="Whether groups were left out of `data`; `total` holds them all.")
     total: UsageTotal
+    month: MonthView | None = Field(description="The project's current month; null to keys bound to a subject.")
 
 
 class ModelView(BaseModel):

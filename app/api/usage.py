@@ -11,9 +11,10 @@ from starlette.responses import Response
 from app.api import describing
 from app.api.deps import HouseDep, Reader
 from app.api.listing import moment_of
-from app.api.schemas import UsageRow, UsageTotal, UsageView
-from app.db import usage
+from app.api.schemas import MonthView, UsageRow, UsageTotal, UsageView
+from app.db import ledger, usage
 from app.db.engine import Connection
+from app.db.ledger import Month
 from app.db.usage import GroupBy, Sums
 from app.domain.errors import InvalidRequest
 from app.domain.money import micros_to_usd
@@ -64,6 +65,7 @@ async def read_usage(
             data=[UsageRow(group=row.group, name=row.name, **_sums(row.sums)) for row in found[:MOST_GROUPS]],
             has_more=len(found) > MOST_GROUPS,
             total=UsageTotal(**_sums(usage.total(conn, owner=owner, start=first, end=last))),
+            month=None if owner.subject else _month(ledger.read_month(conn, caller.project.id, house.db.now(conn))),
         )
 
     view = await house.db.read(report)
@@ -89,6 +91,19 @@ def _window(start: datetime | None, end: datetime | None, *, now: datetime) -> t
     if first > last:
         raise InvalidRequest("'from' is later than 'to'.", code="invalid_range", param="from")
     return first, last
+
+
+def _month(month: Month) -> MonthView:
+    def usd(micros: int | None) -> float | None:
+        return None if micros is None else micros_to_usd(micros)
+
+    return MonthView(
+        month=month.month,
+        budget_usd=usd(month.budget_micros),
+        spent_usd=micros_to_usd(month.spent_micros),
+        reserved_usd=micros_to_usd(month.reserved_micros),
+        remaining_usd=usd(month.remaining_micros),
+    )
 
 
 def _sums(sums: Sums) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from app.db import access, schema
+from app.db import access, ledger, schema
 from app.db.access import Key, Project
 from app.db.engine import Connection
+from app.domain.money import micros_to_usd, usd_to_micros
 from app.domain.secrets import DEFAULT_SCOPES, Scope
 from app.settings import Settings, SettingsError, open_database
 
@@ -21,28 +22,57 @@ projects = typer.Typer(help="Projects own jobs, keys and limits.", no_args_is_he
 keys = typer.Typer(help="Keys open a project's jobs.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+NO_LIMIT = "none"
+MOST_BUDGET_MICROS = 10**15
 _SPANS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+InFlight = Annotated[str | None, typer.Option(metavar="N", help="At most this many generations at once; or none.")]
+Budget = Annotated[
+    str | None, typer.Option(metavar="USD", help="At most this much reserved and spent in a month (UTC); or none.")
+]
+PerMinute = Annotated[str | None, typer.Option(metavar="N", help="At most this many requests a minute; or none.")]
 
 
 @projects.command("create")
 def create_project(
     name: str,
     *,
-    max_in_flight: Annotated[int | None, typer.Option(min=1, help="At most this many generations at once.")] = None,
+    max_in_flight: InFlight = None,
+    budget: Budget = None,
+    requests_per_minute: PerMinute = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a project."""
+    limits = _limits(max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute)
     with transaction() as (conn, now):
-        project = access.create_project(conn, _named(name), now=now, max_in_flight=max_in_flight)
-    _show([_project(project)], as_json=as_json, single=True)
+        project = access.create_project(conn, _named(name), now=now, **limits)
+        shown = _project(conn, project, now=now)
+    _show([shown], as_json=as_json, single=True)
+
+
+@projects.command("limit")
+def limit_project(
+    name: str,
+    *,
+    max_in_flight: InFlight = None,
+    budget: Budget = None,
+    requests_per_minute: PerMinute = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a project's limits; those that are not named stay. What is reserved or spent already stays too."""
+    limits = _limits(max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute)
+    with transaction() as (conn, now):
+        shown = _project(conn, access.limit_project(conn, name, **limits), now=now)
+    _show([shown], as_json=as_json, single=True)
 
 
 @projects.command("list")
 def list_projects(*, as_json: AsJson = False) -> None:
-    """List the projects."""
-    with transaction() as (conn, _):
-        found = access.list_projects(conn)
-    _show([_project(project) for project in found], as_json=as_json)
+    """List the projects, their limits, and what they have reserved and spent this month."""
+    with transaction() as (conn, now):
+        found = [_project(conn, project, now=now) for project in access.list_projects(conn)]
+    _show(found, as_json=as_json)
 
 
 @keys.command("create")
@@ -124,8 +154,45 @@ def _span(text: str) -> timedelta:
     return timedelta(**{_SPANS[found[2]]: int(found[1])})
 
 
-def _project(project: Project) -> dict[str, Any]:
-    return asdict(project)
+def _limits(*, max_in_flight: str | None, budget: str | None, requests_per_minute: str | None) -> dict[str, int | None]:
+    """Return the limits that were named, by their columns; `none` lifts one."""
+    limits: dict[str, int | None] = {}
+    if budget is not None:
+        limits["monthly_budget_micros"] = None if budget == NO_LIMIT else _dollars(budget)
+    for option, column, text in (
+        ("--max-in-flight", "max_in_flight", max_in_flight),
+        ("--requests-per-minute", "requests_per_minute", requests_per_minute),
+    ):
+        if text is not None:
+            limits[column] = None if text == NO_LIMIT else _count(text, option=option)
+    return limits
+
+
+def _dollars(text: str) -> int:
+    try:
+        micros = usd_to_micros(text)
+    except ValueError:
+        micros = -1
+    if not 0 <= micros <= MOST_BUDGET_MICROS:
+        raise SettingsError(f"--budget {text!r}: write dollars such as 250 or 99.50, or none.")
+    return micros
+
+
+def _count(text: str, *, option: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,5}", text, re.ASCII):
+        raise SettingsError(f"{option} {text!r}: write a whole number from 1 to 999999, or none.")
+    return int(text)
+
+
+def _project(conn: Connection, project: Project, *, now: datetime) -> dict[str, Any]:
+    shown = asdict(project)
+    budget, month = shown.pop("monthly_budget_micros"), ledger.read_month(conn, project.id, now)
+    return shown | {
+        "monthly_budget_usd": None if budget is None else micros_to_usd(budget),
+        "month": month.month,
+        "reserved_usd": micros_to_usd(month.reserved_micros),
+        "spent_usd": micros_to_usd(month.spent_micros),
+    }
 
 
 def _key(key: Key) -> dict[str, Any]:

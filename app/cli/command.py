@@ -1,6 +1,6 @@
 """The command's root: every subcommand hangs here."""
 
-from app.cli import access, client, demo, doctor, restoring, serving
+from app.cli import access, client, demo, doctor, ledger, restoring, serving
 from app.cli.root import new_root
 
 HOST = "Run the service (on its host)"
@@ -13,3 +13,4 @@ doctor.register(app, panel=HOST)
 restoring.register(app, panel=HOST)
 app.add_typer(access.projects, name="projects", rich_help_panel=HOST)
 app.add_typer(access.keys, name="keys", rich_help_panel=HOST)
+app.add_typer(ledger.ledger, name="ledger", rich_help_panel=HOST)

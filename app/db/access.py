@@ -19,6 +19,9 @@ class Project:
     id: str
     name: str
     max_in_flight: int | None
+    monthly_budget_micros: int | None = None
+    """The most that may be reserved and spent in a month (UTC); None for no cap."""
+    requests_per_minute: int | None = None
     created_at: datetime
     archived_at: datetime | None
 
@@ -50,15 +53,26 @@ def _as_key(row: Any) -> Key:
     return Key(**{**row._mapping, "scopes": frozenset(map(Scope, row.scopes))})
 
 
-def create_project(conn: Connection, name: str, *, now: datetime, max_in_flight: int | None = None) -> Project:
-    """Create a project; raise Conflict if the name is taken."""
+def create_project(conn: Connection, name: str, *, now: datetime, **limits: int | None) -> Project:
+    """Create a project, with the `limits` that it begins with; raise Conflict if the name is taken."""
     if conn.execute(sa.select(projects.c.id).where(projects.c.name == name)).first():
         raise Conflict(f"There is a project named {name!r} already.", code="project_exists")
-    project = Project(id=new_id("proj"), name=name, max_in_flight=max_in_flight, created_at=now, archived_at=None)
+    fresh = {"id": new_id("proj"), "name": name, "created_at": now, "archived_at": None}
+    project = Project(**{"max_in_flight": None} | limits | fresh)  # type: ignore[arg-type]  # columns by their names
     conn.execute(
         projects.insert().values({column: getattr(project, column) for column in Project.__dataclass_fields__})
     )
     return project
+
+
+def limit_project(conn: Connection, name: str, **limits: int | None) -> Project:
+    """Give the project these limits, None for none, and leave it the others; raise NotFound.
+
+    What is reserved and spent already stays: a budget below it only takes no new jobs.
+    """
+    if limits:
+        conn.execute(projects.update().where(projects.c.name == name).values(**limits))
+    return project_named(conn, name)
 
 
 def list_projects(conn: Connection) -> list[Project]:

@@ -80,3 +80,8 @@ def read_listing(conn: Connection) -> list[ListedModel] | None:
     """Return the models that the upstream lists; None before the first list was fetched."""
     found = conn.execute(sa.select(price_list.c.models)).scalar_one_or_none()
     return None if found is None else [ListedModel.from_json(model) for model in found]
+
+
+def price_of(conn: Connection, model: str) -> Any:
+    """Return the rule of one model as it is listed; None if there is none."""
+    return conn.execute(sa.select(price_list.c.rules[model])).scalar_one_or_none()

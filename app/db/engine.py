@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 
+from app.db import ledger
 from app.db.faults import is_conflict, translated
 from app.db.signals import Signals, take_announced
 from app.db.sqlite_writer import SqliteWriter
@@ -106,7 +107,7 @@ class Database:
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction of its own and return its result; raise Unavailable if the database is away."""
         loop = asyncio.get_running_loop()
-        future = self._writer.submit(work)
+        future = self._writer.submit(ledger.booked(work))
         # Not after the await: what was committed is told even if this caller was canceled meanwhile.
         future.add_done_callback(lambda done: self._tell(done, loop))
         result: T
@@ -143,7 +144,9 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """A transaction of the calling thread, for short commands outside the event loop."""
         with translated(), self.engine.execution_options(writing=True).begin() as conn:
+            conn.info.pop("months", None)
             yield conn
+            ledger.book_sums(conn)
 
     def close(self) -> None:
         """Finish the transactions under way and let go of every connection."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db import events
+from app.db import events, ledger
 from app.db.columns import one_of
 from app.db.signals import POLL, RECONCILE, SAVE, SUBMIT, announce, job_topic
 from app.db.tables import job_files, jobs
@@ -180,7 +180,7 @@ def advance(
     """Move `job`, as it was read, to the state `to`, with its event; None if somebody else moved it first.
 
     The row must still have the state, version and lease that `job` carries. The lease ends with the move unless
-    `changes` brings a new one.
+    `changes` brings a new one. The ledger follows the job's money; `told_by` in the data says whose word it is.
     """
     if not may_move(job.state, to):
         raise ValueError(f"a job never goes from {job.state} to {to}")
@@ -191,6 +191,7 @@ def advance(
         values |= {"finished_at": now}
     if to in TERMINAL:
         values |= {"result_url": None}
+    before = lock(conn, job.id) if ledger.MONEY & changes.keys() else None
     same_lease = jobs.c.lease_token.is_(None) if job.lease_token is None else jobs.c.lease_token == job.lease_token
     statement = (
         jobs.update()
@@ -202,6 +203,7 @@ def advance(
     if row is None:
         return None
     moved = as_job(row)
+    ledger.follow(conn, before, moved, data=data, now=now)
     events.append(conn, moved, type=event_type(job.state, to), now=now, data=data or {})
     _announce_move(conn, job, moved)
     return moved
@@ -217,13 +219,10 @@ def _announce_move(conn: Connection, before: Job, after: Job) -> None:
 
 def note(conn: Connection, job: Job, *, type: str, now: datetime, data: dict[str, Any], **changes: Any) -> Job:  # noqa: A002
     """Write an event that is no move, with `changes` to the row. The caller holds the row's lock."""
-    statement = (
-        jobs.update()
-        .where(jobs.c.id == job.id)
-        .values(**changes, event_count=jobs.c.event_count + 1)
-        .returning(*jobs.c)
-    )
-    noted = as_job(conn.execute(statement).one())
+    before = lock(conn, job.id) if ledger.MONEY & changes.keys() else None
+    changed = jobs.update().where(jobs.c.id == job.id).values(**changes, event_count=jobs.c.event_count + 1)
+    noted = as_job(conn.execute(changed.returning(*jobs.c)).one())
+    ledger.follow(conn, before, noted, data=data, now=now)
     events.append(conn, noted, type=type, now=now, data=data)
     announce(conn, job_topic(job.id))
     return noted

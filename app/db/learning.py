@@ -6,7 +6,7 @@ from typing import Any, Literal
 import structlog
 from sqlalchemy import Connection
 
-from app.db import jobs, log_reader, outcomes, restoring, submissions
+from app.db import jobs, ledger, log_reader, outcomes, restoring, submissions
 from app.db.columns import insert_if_absent
 from app.db.log_reader import LogRead
 from app.db.settling import carrier, settle
@@ -72,7 +72,7 @@ def _correct_charge(conn: Connection, job: Job, row: LoggedRequest, *, now: date
     known: dict[str, Any] = {}
     if row.credits is not None:
         known = {"charged_micros": credits_to_micros(row.credits), "charge_basis": "reported"}
-    data = {"generation_id": row.inference_id}
+    data = {"generation_id": row.inference_id, "told_by": BY_LOG}
     jobs.note(conn, job, type="job.charge_corrected", now=now, data=data, generation_id=row.inference_id, **known)
     return "adopted"
 
@@ -134,7 +134,7 @@ def _learn_failed(conn: Connection, job: Job, row: LoggedRequest, *, n: int, now
 
 def _book_stray(conn: Connection, job: Job | None, row: LoggedRequest, *, now: datetime) -> Lesson:
     """Money that no job carries is still spent: booked once, shown with the job it was meant for, and alarmed."""
-    estimated = job.estimated_micros if job is not None else None
+    estimated = job.expected_micros if job is not None else None
     micros = (estimated or 0) if row.credits is None else credits_to_micros(row.credits)
     is_new = insert_if_absent(
         conn,
@@ -150,8 +150,10 @@ def _book_stray(conn: Connection, job: Job | None, row: LoggedRequest, *, now: d
     if not is_new:
         return "known"
     log.error("stray_purchase", request_id=row.request_id, generation_id=row.inference_id, micros=micros)
-    if job is not None:
-        data = {"generation_id": row.inference_id, "usd_micros": micros}
+    if job is None:
+        ledger.append_stray(conn, row.inference_id or "", source=BY_LOG, micros=micros, now=now)
+    else:
+        data = {"generation_id": row.inference_id, "usd_micros": micros, "told_by": BY_LOG}
         jobs.note(conn, job, type="job.extra_charge", now=now, data=data, extra_micros=job.extra_micros + micros)
     return "stray"
 
@@ -199,10 +201,16 @@ def _end_search(conn: Connection, job: Job, submission: Submission, *, now: date
         return
     reason = "not_in_usage_log"
     wants_another = job.state is JobState.UNCONFIRMED and job.on_unconfirmed == "resubmit"
+    anew = job.expected_micros or 0
     if wants_another and submission.state is not SubmissionState.ACCEPTED:
+        # The first one stays reserved beside it until the job ends: it may turn up after all.
+        if not ledger.reserve_more(conn, job, micros=anew):
+            _leave_to_a_person(conn, job, submission, reason="no_room_in_budget", now=now)
+            return
         log.warning("unconfirmed_resubmitted", job_id=job.id)
         data = {"attempt": submission.n, "reason": reason}
-        jobs.advance(conn, job, to=JobState.QUEUED, now=now, data=data, wait_reason="resubmitted")
+        changes = {"wait_reason": "resubmitted", "reserved_micros": job.reserved_micros + anew}
+        jobs.advance(conn, job, to=JobState.QUEUED, now=now, data=data, **changes)
         return
     _leave_to_a_person(conn, job, submission, reason=reason, now=now)
 

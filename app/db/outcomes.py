@@ -23,8 +23,8 @@ def known_cost(job: Job, credits_used: int | None) -> dict[str, Any]:
         return {"charged_micros": credits_to_micros(credits_used), "charge_basis": "reported", "settled": True}
     if job.charged_micros is not None:
         return {"settled": True}
-    if job.estimated_micros is not None:
-        return {"charged_micros": job.estimated_micros, "charge_basis": "estimated", "settled": True}
+    if job.expected_micros is not None:
+        return {"charged_micros": job.expected_micros, "charge_basis": "estimated", "settled": True}
     return {"settled": True}
 
 

@@ -127,6 +127,8 @@ def _settle_failed(conn: Connection, job: Job, submission: Submission, *, now: d
         case GiveUp() if submission.http_status:
             # A refusal of this very job shows that the key and the upstream are well; our own says nothing of them.
             _upstream_is_well(conn, job, submission)
+        case GiveUp():
+            gate.end_trial(conn, job.model, now=now)
     return _fail_unbought(conn, job, submission, decision, now=now)
 
 

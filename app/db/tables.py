@@ -29,6 +29,10 @@ projects = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("archived_at", UtcDateTime),
     sa.Column("last_admitted_at", UtcDateTime),
+    sa.Column("monthly_budget_micros", sa.BigInteger),
+    sa.Column("requests_per_minute", sa.Integer),
+    sa.CheckConstraint("monthly_budget_micros >= 0", name="budget"),
+    sa.CheckConstraint("requests_per_minute > 0", name="rate"),
 )
 
 keys = sa.Table(
@@ -111,6 +115,7 @@ jobs = sa.Table(
     sa.Column("on_unconfirmed", sa.Text, nullable=False, server_default="hold"),
     sa.Column("search_ended_at", UtcDateTime),
     sa.Column("extra_micros", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("reserved_micros", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("parked", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("attachment", Json),
     sa.Column("remixed_from", sa.Text),
@@ -133,6 +138,7 @@ jobs = sa.Table(
     ),
     sa.CheckConstraint("on_unconfirmed IN ('hold', 'resubmit')", name="on_unconfirmed"),
     sa.CheckConstraint("extra_micros >= 0", name="extra"),
+    sa.CheckConstraint("reserved_micros >= 0", name="reserved"),
     index("ix_jobs_page", "project_id", "id", where="deleted_at IS NULL"),
     index("ix_jobs_usage", "project_id", "created_at"),
     index("ix_jobs_queue", "project_id", "priority", "id", where="state = 'queued'"),
@@ -182,6 +188,7 @@ submissions = sa.Table(
     sa.UniqueConstraint("job_id", "n"),
     sa.CheckConstraint(words("state", SubmissionState), name="state"),
     sa.CheckConstraint("(state = 'accepted') = (generation_id IS NOT NULL)", name="generation_of_accepted"),
+    index("ix_submissions_inference", "inference_id", where="inference_id IS NOT NULL"),
     sqlite_autoincrement=True,
 )
 
@@ -231,4 +238,31 @@ strays = sa.Table(
     sa.Column("bought_at", UtcDateTime, nullable=False),
     sa.Column("seen_at", UtcDateTime, nullable=False),
     sa.CheckConstraint("micros >= 0", name="money"),
+)
+
+months = sa.Table(
+    "months",
+    metadata,
+    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), primary_key=True),
+    sa.Column("month", sa.Text, primary_key=True),
+    sa.Column("reserved_micros", sa.BigInteger, nullable=False),
+    sa.Column("spent_micros", sa.BigInteger, nullable=False),
+)
+
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    sa.Column("id", BigId, primary_key=True, autoincrement=True),
+    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id")),
+    sa.Column("month", sa.Text, nullable=False),
+    sa.Column("job_id", sa.Text, sa.ForeignKey("jobs.id"), index=True),
+    sa.Column("submission", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("micros", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("submission", "kind", "source"),
+    sa.CheckConstraint("kind IN ('adjustment', 'charge', 'extra')", name="kind"),
+    sa.Index("ix_ledger_month", "project_id", "month"),
 )

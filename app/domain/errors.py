@@ -17,6 +17,7 @@ What a caller may be told (`ReelayError`; each class carries its HTTP status, ty
     ├── RangeNotSatisfiable       416
     ├── IdempotencyMismatch       422  the idempotency key stands for another request
     ├── RateLimited               429  carries `retry_after`
+    ├── InsufficientQuota         429  the project's budget has no room
     ├── ServerError               500
     └── Unavailable               503  database or storage is away; carries `retry_after`
 
@@ -123,6 +124,10 @@ class RateLimited(ReelayError):
     status, type, code = 429, "rate_limit_error", "rate_limited"
 
 
+class InsufficientQuota(ReelayError):
+    status, type, code = 429, "insufficient_quota", "insufficient_quota"
+
+
 class ServerError(ReelayError):
     """Something broke on our side."""
 
@@ -146,6 +151,8 @@ class Refusal(StrEnum):
     RATE_LIMITED = "rate_limited"
     LOGGED_AS_FAILED = "logged_as_failed"
     """The answer was lost, and the upstream's log lists the request as failed, which it bills nothing for."""
+    COST_LIMIT = "cost_limit"
+    """Our own: the price has risen above what its caller or its project allows."""
     NOT_CREATED = "not_created"
     """An operator has looked and says that nothing was bought."""
 

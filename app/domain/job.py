@@ -81,10 +81,27 @@ class Job:
     """When the usage log had been searched long enough without a trace of the latest submission."""
     extra_micros: int = 0
     """What purchases cost that the log shows beyond the one this job carries."""
+    reserved_micros: int = 0
+    """What is kept of the project's budget for it, until its charge is known."""
     parked: bool = False
     """Came from a restored database: not bought before the log has told what was bought meanwhile."""
     attachment: dict[str, Any] | None = None
     """An operator's claim that a generation is this job's, until the worker has checked it: `generation_id`, `by`."""
+
+    @property
+    def held_micros(self) -> int:
+        """What its reservation still holds of the budget of the month in which it was made."""
+        return 0 if self.settled or self.charged_micros is not None else self.reserved_micros
+
+    @property
+    def spent_micros(self) -> int:
+        """What was spent for it, as far as anybody knows."""
+        return (self.charged_micros or 0) + self.extra_micros
+
+    @property
+    def expected_micros(self) -> int | None:
+        """What it is taken to cost while nobody says more: its estimate, or what was reserved without one."""
+        return self.estimated_micros if self.estimated_micros is not None else self.reserved_micros or None
 
     @property
     def is_doubtful(self) -> bool:

@@ -5,6 +5,7 @@ Exact arithmetic throughout; whatever does not come out even is rounded up, so t
 
 import math
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, Literal, Self
@@ -16,7 +17,8 @@ _LONGEST_NUMBER = 40
 _MAX_MAGNITUDE = 11  # powers of ten: anything beyond is no price, and would cost us memory to compute with
 _MOST_MICROS = 10**15  # a billion dollars: no price of a video, and still far from what a database integer holds
 _PER_SECOND = frozenset({"second", "seconds", "sec", "secs", "s"})
-_PER_VIDEO = frozenset({"video", "videos"})
+_PER_MINUTE = frozenset({"minute", "minutes", "min"})
+_PER_VIDEO = frozenset({"video", "videos", "generation", "generations", "request", "requests"})
 
 Basis = Literal["price_list", "unknown"]
 
@@ -41,6 +43,11 @@ def usd_to_micros(usd: Decimal | str | float) -> int:
 def micros_to_usd(micros: int) -> float:
     """Return micro-dollars as dollars for JSON, exact to six decimals."""
     return round(micros / MICROS_PER_USD, 6)
+
+
+def month_of(moment: datetime) -> str:
+    """Return the month, in UTC, whose budget a moment belongs to: `2026-11`."""
+    return moment.astimezone(UTC).strftime("%Y-%m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +78,11 @@ class Price:
         cost = _micros(Fraction(self.amount) * Fraction(quantity) / Fraction(self.per))
         return cost if cost <= _MOST_MICROS else None
 
-    def _quantity(self, effective_input: dict[str, Any]) -> Decimal | None:
+    def _quantity(self, effective_input: dict[str, Any]) -> Decimal | Fraction | None:
         if self.unit in _PER_VIDEO:
             return Decimal(1)
-        return _duration(effective_input) if self.unit in _PER_SECOND else None
+        seconds = _duration(effective_input) if self.unit in _PER_SECOND | _PER_MINUTE else None
+        return seconds if seconds is None or self.unit in _PER_SECOND else Fraction(seconds) / 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +177,14 @@ class Estimate:
 
 
 UNKNOWN = Estimate(micros=None, basis="unknown")
+
+
+def quote(rule: object, effective_input: dict[str, Any]) -> Estimate:
+    """Return the estimate by a rule as it was stored; unknown where there is none that can be read."""
+    try:
+        return estimate(rule_from_json(rule), effective_input)
+    except ValueError:
+        return UNKNOWN
 
 
 def estimate(rule: PriceRule, effective_input: dict[str, Any]) -> Estimate:

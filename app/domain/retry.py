@@ -75,14 +75,12 @@ def decide(failure: UpstreamFailure, *, hold_level: int = 0, model_level: int = 
     match failure.refusal:
         case Refusal.INVALID_INPUT:
             return GiveUp("invalid_input", failure.message)
+        case Refusal.COST_LIMIT:
+            return GiveUp("cost_limit_exceeded", failure.message)
         case Refusal.NOT_FOUND:
             return GiveUp("upstream_rejected", failure.message)
-        case Refusal.BAD_KEY:
-            return _hold_account(hold_level, "upstream_key_refused")
-        case Refusal.FORBIDDEN:
-            return _hold_account(hold_level, "upstream_forbidden")
-        case Refusal.OUT_OF_CREDITS:
-            return _hold_account(hold_level, "upstream_out_of_credits")
+        case Refusal.BAD_KEY | Refusal.FORBIDDEN | Refusal.OUT_OF_CREDITS:
+            return Hold(backoff(hold_level, first=HOLD_SECONDS), _OF_ACCOUNT[failure.refusal], probe_first=True)
         case Refusal.MODEL_FORBIDDEN | Refusal.LOGGED_AS_FAILED if refusals >= MOST_REFUSALS:
             return GiveUp("upstream_rejected", failure.message)
         case Refusal.MODEL_FORBIDDEN:
@@ -105,5 +103,8 @@ def after_doubts(doubts: int, *, hold_level: int = 0) -> Hold | None:
     return Hold(backoff(hold_level, first=10), "upstream_failing", probe_first=True)
 
 
-def _hold_account(hold_level: int, reason: str) -> Hold:
-    return Hold(backoff(hold_level, first=HOLD_SECONDS), reason, probe_first=True)
+_OF_ACCOUNT = {
+    Refusal.BAD_KEY: "upstream_key_refused",
+    Refusal.FORBIDDEN: "upstream_forbidden",
+    Refusal.OUT_OF_CREDITS: "upstream_out_of_credits",
+}

@@ -34,6 +34,9 @@ class CostView(BaseModel):
     estimated_usd: float | None
     charged_usd: float | None
     basis: Literal["reported", "estimated"] | None
+    reserved_usd: float = Field(
+        description="What is kept of the project's budget until the charge is known; with no estimate, the default."
+    )
     settled: bool
 
 
@@ -206,6 +209,7 @@ def _cost(job: Job) -> CostView:
         estimated_usd=None if job.estimated_micros is None else micros_to_usd(job.estimated_micros),
         charged_usd=None if unknown else micros_to_usd((job.charged_micros or 0) + job.extra_micros),
         basis=job.charge_basis,
+        reserved_usd=micros_to_usd(job.held_micros),
         settled=job.settled,
     )
 

@@ -45,6 +45,7 @@ OF_GENERATION = {
     "fail-detail": "ends in an error {detail: [...]} of a face check",
     "fail-string": "ends in an error that is a string",
     "fail-null": "ends in an error that is null",
+    "fail-charged": "ends in an error {name, message} and reports its cost all the same; the account is not charged",
     "truncated-video": "the file ends before its Content-Length; =DOWNLOADS limits it to the first ones",
     "mislabelled-video": "=html (default) or =png sent as video/mp4",
     "video-404": "the result URL answers 404",
@@ -68,7 +69,7 @@ AREA_FAULTS = {
     for trouble, effect in _TROUBLES.items()
 }
 KNOWN: dict[str, str] = BEFORE_PURCHASE | AFTER_PURCHASE | OF_GENERATION | AREA_FAULTS
-FAILURES = ("fail", "fail-detail", "fail-string", "fail-null")
+FAILURES = ("fail", "fail-detail", "fail-string", "fail-null", "fail-charged")
 
 _MARK = re.compile(r"\[\[fault:([^\]]*)\]\]")
 _ITEM = re.compile(r"([a-z0-9-]+)(?:=([^*;]+))?(?:\*([0-9]+))?")

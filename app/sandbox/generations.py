@@ -28,6 +28,7 @@ _ERRORS: dict[str, Any] = {
     "fail-detail": {"detail": [_FACE_ERROR]},
     "fail-string": "Generation failed: internal model error",
     "fail-null": None,
+    "fail-charged": {"name": "GenerationError", "message": "The model could not generate this video."},
 }
 _PACE = {"fast": 0.5, "turbo": 0.6, "lite": 0.5, "flash": 0.5, "draft": 0.4, "pro": 1.6, "master": 2.2}
 
@@ -133,6 +134,8 @@ def describe(generation: Generation, *, now: float, video: dict[str, Any] | None
     answer: dict[str, Any] = {"id": on_the_wire(generation.id), "status": generation.status_word(now)}
     if phase == "error":
         answer["error"] = next(_ERRORS[name] for name in FAILURES if name in generation.faults)
+        if "fail-charged" in generation.faults:
+            answer["meta"] = usage(generation.price_credits)
     if phase == "completed":
         answer["video"] = video
         if report:

@@ -15,6 +15,8 @@ from app.upstream.exchange import ANSWER_CAP, Exchange, exchange
 from app.upstream.prices import PriceList, read_price_list
 from app.upstream.scrubbing import Scrub
 from app.upstream.submit import DEFINITE_STATUSES, PaidPost, refusal_of, refusal_text
+from app.upstream.transactions import PAGE_ROWS as TRANSACTIONS
+from app.upstream.transactions import USAGE, TransactionPage, read_transaction_page
 from app.upstream.usage_log import PAGE_ROWS, LogPage, read_log_page
 
 log = structlog.get_logger()
@@ -22,6 +24,7 @@ log = structlog.get_logger()
 _PRICES_PATH = "/v1/models?include=pricing,modalities,capabilities"
 _BALANCE_PATH = "/v2/billing/detail"
 _LOG_PATH = "/v2/logs"
+_TRANSACTIONS_PATH = "/v2/billing/transactions"
 _PRICES_CAP = 16 * 1024 * 1024
 _READ_LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=15)
 _MOST_WORDS_REMEMBERED = 100
@@ -134,6 +137,17 @@ class UpstreamClient:
         seen = await self._get(_LOG_PATH, params=window | {"limit": str(PAGE_ROWS), "offset": str(offset)})
         try:
             return read_log_page(self._require(seen))
+        except wire.Malformed as fault:
+            raise FetchFailed(str(fault), http_status=seen.status) from None
+
+    async def transactions(self, *, since: datetime, cursor: str | None = None) -> TransactionPage:
+        """Read one page of what the account was charged since then, newest first. Raises Refused or FetchFailed."""
+        asked = {"type": USAGE, "from": _instant(since), "limit": str(TRANSACTIONS)} | (
+            {"cursor": cursor} if cursor else {}
+        )
+        seen = await self._get(_TRANSACTIONS_PATH, params=asked)
+        try:
+            return read_transaction_page(self._require(seen))
         except wire.Malformed as fault:
             raise FetchFailed(str(fault), http_status=seen.status) from None
 

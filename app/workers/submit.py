@@ -19,6 +19,7 @@ from app.upstream.wire import Submitted
 from app.workers.leases import Leasing
 from app.workers.loop import Crew
 from app.workers.marks import Marks
+from app.workers.requote import Requoter
 from app.workers.restored import RestoreWatch
 
 log = structlog.get_logger()
@@ -45,6 +46,7 @@ class Submitter:
         worker: str,
         deployment: str,
         max_in_flight: int,
+        requoter: Requoter | None = None,
         interval_seconds: float = 2.0,
     ) -> None:
         self._db = db
@@ -56,6 +58,7 @@ class Submitter:
         self._worker = worker
         self._deployment = deployment
         self._max_in_flight = max_in_flight
+        self._requoter = requoter
         self.interval_seconds = interval_seconds
         self.crew = Crew()
         self._stopping = False
@@ -120,6 +123,8 @@ class Submitter:
 
     async def _assemble_marked(self, job: Job, submission: Submission) -> dict[str, Any]:
         body = await self._assemble(job)
+        if self._requoter is not None:
+            await self._requoter.require_affordable(job)
         await self._marks.cover(submission.id)
         return body
 

@@ -82,6 +82,7 @@ def house_of(database: Database, storage: Path) -> House:
         mode="sandbox",
         retention=timedelta(days=30),
         file_retention=timedelta(days=7),
+        default_reserve_micros=5_000_000,
     )
 
 

@@ -60,7 +60,8 @@ async def test_resolve__give_up_is_in_the_owners_timeline_with_who_did_it(
     answer = await operator.post(f"/v1/admin/jobs/{job.id}/resolve", json={"action": "give_up"})
     error = answer.json()["error"]
     assert (error["code"], error["billed"]) == ("submission_unconfirmed", True)
-    assert answer.json()["cost"] == {"estimated_usd": 2.5, "charged_usd": 2.5, "basis": "estimated", "settled": True}
+    cost = {"estimated_usd": 2.5, "charged_usd": 2.5, "basis": "estimated", "reserved_usd": 0.0, "settled": True}
+    assert answer.json()["cost"] == cost
 
 
 async def test_resolve__attach_waits_for_the_workers_word(

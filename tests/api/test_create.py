@@ -50,7 +50,13 @@ async def test_create__answers_201_with_the_job(client: httpx2.AsyncClient, data
     assert job["input"] == INPUT | {"duration": 6, "enhance_prompt": False}
     assert job["metadata"] == {"order": "A-17"}
     assert job["queue"] == {"position": 1, "reason": None}
-    assert job["cost"] == {"estimated_usd": 3.0, "charged_usd": None, "basis": None, "settled": False}
+    assert job["cost"] == {
+        "estimated_usd": 3.0,
+        "charged_usd": None,
+        "basis": None,
+        "reserved_usd": 3.0,
+        "settled": False,
+    }
     assert job["events_url"] == f"https://reelay.test/v1/jobs/{job['id']}/events"
     with database.transaction() as conn:
         row = jobs.get(conn, job["id"], owner=me.owner)

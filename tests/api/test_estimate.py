@@ -38,7 +38,7 @@ async def test_estimate__prices_and_stores_nothing(
     body = {"prompt": "p", "image_url": data_uri(picture()), "duration": 7}
     assert await estimate(client, input=body) == {
         "valid": True,
-        "cost": {"estimated_usd": 3.5, "basis": "price_list"},
+        "cost": {"estimated_usd": 3.5, "basis": "price_list", "reserved_usd": 3.5, "assumption": None},
         "eta_seconds": 40,
         "queue_depth": 0,
     }
@@ -64,7 +64,9 @@ async def test_estimate__is_not_valid_above_the_limit(client: httpx2.AsyncClient
 async def test_estimate__an_unknown_price_is_said_and_passes_no_limit(client: httpx2.AsyncClient) -> None:
     body = {"model": "veo2", "input": {"prompt": "A boat"}}
     found = await estimate(client, **body)
-    assert (found["valid"], found["cost"]) == (True, {"estimated_usd": None, "basis": "unknown"})
+    assert found["valid"]
+    unknown = {"estimated_usd": None, "basis": "unknown", "reserved_usd": 5.0, "assumption": None}
+    assert found["cost"] == unknown
     assert (await estimate(client, **body, max_cost_usd=9.0))["valid"] is False
 
 

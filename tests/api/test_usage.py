@@ -38,6 +38,13 @@ async def test_usage__by_day(client: httpx2.AsyncClient, database: Database, me:
         ],
         "has_more": False,
         "total": {"jobs": 2, "seconds": 5.0, "charged_usd": 2.5, "open_usd": 1.5},
+        "month": {
+            "month": f"{datetime.now(UTC):%Y-%m}",
+            "budget_usd": None,
+            "spent_usd": 0.0,
+            "reserved_usd": 0.0,
+            "remaining_usd": None,
+        },
     }
 
 

@@ -119,13 +119,13 @@ def test_migration__reads_the_seconds_of_videos_that_are_there(database: Databas
         known = schema.revisions()
         schema.downgrade(conn, to=known[known.index("0004") + 1])
     with database.transaction() as conn:
-        project = access.create_project(conn, "film", now=T0)
+        conn.execute(sa.text("INSERT INTO projects (id, name, created_at) VALUES ('p', 'film', '2026-11-23T12:00:00')"))
         old = sa.Table("jobs", sa.MetaData(), autoload_with=conn)
         row = {column.name: 0 for column in old.columns if not column.nullable and column.server_default is None}
         times = {"due_at": T0, "created_at": T0, "started_at": T0, "finished_at": T0}
-        row |= {"id": "job_1", "project_id": project.id, "model": "veo2", "upstream_path": "/", "generation_id": "g"}
+        row |= {"id": "job_1", "project_id": "p", "model": "veo2", "upstream_path": "/", "generation_id": "g"}
         row |= {"input": {}, "metadata": {}, "state": JobState.SUCCEEDED, "video": VIDEO, "settled": True}
         conn.execute(old.insert(), row | times)
     with database.transaction() as conn:
         schema.upgrade(conn)
-        assert usage.total(conn, owner=Owner(project_id=project.id), **WINDOW).seconds == 5.5
+        assert usage.total(conn, owner=Owner(project_id="p"), **WINDOW).seconds == 5.5

@@ -1,6 +1,7 @@
 """Money: exact, rounded up, and never guessed low."""
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.domain.money import (
+    UNKNOWN,
     Estimate,
     FixedPrice,
     Price,
@@ -19,6 +21,8 @@ from app.domain.money import (
     credits_to_micros,
     estimate,
     micros_to_usd,
+    month_of,
+    quote,
     rule_from_json,
     usd_to_micros,
 )
@@ -114,6 +118,45 @@ def test_estimate__adds_up_several_units() -> None:
     rule = fixed(0.1)
     rule["units"].append({"name": "fee", "measure": "video", "price": 1, "per": 1})
     assert cost(rule, duration=5) == 1_500_000
+
+
+@pytest.mark.parametrize(
+    ("unit", "given", "micros"),
+    [
+        ("video", {}, 2_000_000),
+        ("generation", {}, 2_000_000),
+        ("request", {"duration": 9}, 2_000_000),
+        ("second", {"duration": 5}, 10_000_000),
+        ("minute", {"duration": 30}, 1_000_000),
+        ("minute", {"duration": 1}, 33_334),
+        ("minute", {}, None),
+        ("token", {"duration": 5}, None),
+        ("video-token", {"duration": 5}, None),
+        ("megapixel", {"duration": 5}, None),
+    ],
+)
+def test_estimate__by_every_unit_and_unknown_by_what_cannot_be_counted_ahead(
+    unit: str, given: dict[str, Any], micros: int | None
+) -> None:
+    rule = {"kind": "fixed", "units": [{"measure": unit, "price": 2, "per": 1}]}
+    assert quote(rule, given).micros == micros
+
+
+@pytest.mark.parametrize("rule", [None, {}, {"kind": "auction"}, {"kind": "fixed"}, "free", 3])
+def test_quote__without_a_rule_that_can_be_read_is_unknown(rule: Any) -> None:
+    assert quote(rule, {"duration": 5}) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("moment", "month"),
+    [
+        ("2026-11-30T23:59:59+00:00", "2026-11"),
+        ("2026-12-01T00:30:00+01:00", "2026-11"),
+        ("2027-01-01T00:00:00+00:00", "2027-01"),
+    ],
+)
+def test_month_of__is_that_of_utc(moment: str, month: str) -> None:
+    assert month_of(datetime.fromisoformat(moment)) == month
 
 
 def test_estimate__one_unknown_unit_makes_it_unknown() -> None:

@@ -240,3 +240,43 @@ def test_open_database__what_cannot_be_used_is_named(
     [line] = str(refused.value).splitlines()
     assert "reelay.db" in line
     assert (tmp_path / "reelay.db").read_text() == "this is a letter to my aunt"
+
+
+def test_prices__come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text('{"veo2": {"kind": "fixed", "units": [{"measure": "second", "price": 0.4}]}}')
+    settings = load(monkeypatch, {"REELAY_PRICES_FILE": str(path)})
+    rule = {"kind": "fixed", "units": [{"price": "0.4", "unit": "second", "per": "1"}]}
+    assert settings.own_prices == {"veo2": rule}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("veo2: 3", "no JSON"),
+        ("[]", "maps models to prices"),
+        ('{"veo2": 3}', "the price of 'veo2' cannot be read"),
+        ('{"veo2": {"kind": "fixed", "units": [{"measure": "second", "price": -1}]}}', "the price of 'veo2'"),
+        ('{"veo2": {"kind": "fixed", "currency": "EUR", "units": []}}', "USD"),
+        ('{"": {"kind": "variable"}}', "no name of a model"),
+    ],
+)
+def test_prices__a_bad_file_is_named_with_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text(text)
+    [line] = refusal(monkeypatch, {"REELAY_PRICES_FILE": str(path)})
+    assert line.startswith("REELAY_PRICES: ")
+    assert told in line
+
+
+def test_prices__a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    [line] = refusal(monkeypatch, {"REELAY_PRICES_FILE": "/nowhere/prices.json"})
+    assert line.startswith("REELAY_PRICES_FILE: /nowhere/prices.json cannot be read")
+
+
+@pytest.mark.parametrize("usd", ["-1", "10001", "nan", "inf", "much"])
+def test_default_reserve__absurd_ones_are_refused(monkeypatch: pytest.MonkeyPatch, usd: str) -> None:
+    [line] = refusal(monkeypatch, {"REELAY_DEFAULT_RESERVE_USD": usd})
+    assert line.startswith("REELAY_DEFAULT_RESERVE_USD: ")

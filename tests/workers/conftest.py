@@ -28,6 +28,7 @@ from app.workers.poll import Poller
 from app.workers.prices import PriceKeeper
 from app.workers.probe import Prober
 from app.workers.reconcile import Reconciler
+from app.workers.requote import Requoter
 from app.workers.restored import RestoreWatch
 from app.workers.save import Saver
 from app.workers.submit import Submitter
@@ -92,7 +93,7 @@ class Room:
         self.sweeper = Sweeper(db, self.store, worker="w", retention=timedelta(days=7))
         self.prices = PriceKeeper(db, upstream)
 
-    def another_submitter(self, *, max_in_flight: int = 5) -> Submitter:
+    def another_submitter(self, *, max_in_flight: int = 5, requoter: Requoter | None = None) -> Submitter:
         return Submitter(
             self.db,
             self.upstream,
@@ -103,6 +104,7 @@ class Room:
             worker="w",
             deployment=DEPLOYMENT,
             max_in_flight=max_in_flight,
+            requoter=requoter,
         )
 
     def another_reconciler(self, worker: str = "w") -> Reconciler:

@@ -1,0 +1,95 @@
+"""reelay ledger: hold our books against the upstream's account."""
+
+import asyncio
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from app import back_room
+from app.cli.exits import Away, Exit
+from app.db import schema
+from app.domain.errors import Refused, UpstreamFailure
+from app.domain.money import micros_to_usd
+from app.domain.transactions import Difference
+from app.settings import Settings, SettingsError, open_database
+from app.workers.audit import LOOK_BACK, check
+
+ledger = typer.Typer(help="The books: what was spent.", no_args_is_help=True)
+WORDS = {
+    "charge_differs": "the account was charged another amount",
+    "not_on_account": "the account was never charged for it",
+    "unknown_purchase": "the account was charged for a generation that is not in our books",
+    "nothing_to_compare": "charged as estimated, and no generation is known to look for",
+    "sum_differs": "our sums did not fit our jobs",
+}
+
+
+@ledger.command("check")
+def check_command(
+    *,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="From when on, such as 2026-11-01; by default the last 7 days.")
+    ] = None,
+    shared_key: Annotated[
+        bool, typer.Option("--shared-key", help="Others buy with this key too: what is not ours is no difference.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare the ledger with the upstream's transactions, book what they know better, and report every difference.
+
+    Exit status 1 means that something differed, whether or not it was booked; 0 that nothing did. Spends nothing.
+    """
+    settings = Settings.load()
+    found = asyncio.run(_check(settings, since=None if since is None else _moment(since)))
+    if shared_key:
+        found = [difference for difference in found if difference.finding != "unknown_purchase"]
+    if as_json:
+        typer.echo(json.dumps([_plain(difference) for difference in found], indent=2))
+    else:
+        for difference in found:
+            typer.echo(_line(difference))
+        typer.echo(f"{len(found)} differences." if found else "The ledger agrees with the account.")
+    if found:
+        raise typer.Exit(Exit.FAILED)
+
+
+async def _check(settings: Settings, *, since: datetime | None) -> list[Difference]:
+    db = open_database(settings)
+    try:
+        if not await db.read(schema.is_ready):
+            raise SettingsError("The database's schema is older than this build. Run `reelay migrate` first.")
+        start = since or await db.read(db.now) - LOOK_BACK
+        async with back_room.upstream(settings) as upstream:
+            return await check(db, upstream, since=start)
+    except Refused as failure:
+        raise SettingsError(f"The upstream refused the key: {failure.message}") from None
+    except UpstreamFailure as failure:
+        raise Away(f"The account could not be read, and nothing more was compared: {failure.message}") from None
+    finally:
+        db.close()
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f"--since {text!r}: write a time such as 2026-11-01 or 2026-11-01T09:30:00Z.") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment > datetime.now(UTC) + timedelta(days=1):
+        raise SettingsError(f"--since {text!r} is in the future.")
+    return moment
+
+
+def _line(difference: Difference) -> str:
+    ours, theirs = micros_to_usd(difference.ours_micros), micros_to_usd(difference.theirs_micros)
+    outcome = "booked" if difference.booked else "not booked"
+    return f"{difference.about}: {WORDS[difference.finding]} (ours {ours} USD, theirs {theirs} USD; {outcome})"
+
+
+def _plain(difference: Difference) -> dict[str, Any]:
+    facts = asdict(difference)
+    ours, theirs = facts.pop("ours_micros"), facts.pop("theirs_micros")
+    return facts | {"ours_usd": micros_to_usd(ours), "theirs_usd": micros_to_usd(theirs)}
