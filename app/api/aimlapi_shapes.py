@@ -11,7 +11,7 @@ from app.domain.money import micros_to_credits
 from app.domain.states import PublicStatus
 from app.domain.views import JobView
 
-PREFIX = "/v2/"
+PREFIXES = ("/v2/video/", "/v2/generate/video/")
 """Where everything is answered in this shape."""
 GenerationStatus = Literal["queued", "generating", "completed", "error"]
 _STATUSES: dict[PublicStatus, GenerationStatus] = {

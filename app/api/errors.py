@@ -38,7 +38,7 @@ def answer(error: ReelayError, *, scope: Scope) -> JSONResponse:
     if not _may_mend(error):
         headers["x-should-retry"] = "false"
     request_id = scope.get("state", {}).get("request_id")
-    if scope["path"].startswith(aimlapi_shapes.PREFIX):
+    if scope["path"].startswith(aimlapi_shapes.PREFIXES):
         body = aimlapi_shapes.envelope(error, path=scope["path"], request_id=request_id)
         return JSONResponse(body, status_code=error.status, headers=headers)
     fault = {

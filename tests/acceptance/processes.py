@@ -34,7 +34,7 @@ def free_port() -> int:
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("REELAY_", "AIML_"))}
-    return kept | {"PYTHONUNBUFFERED": "1", "REELAY_LOG_FORMAT": "json"} | extra
+    return kept | {"PYTHONUNBUFFERED": "1", "REELAY_LOG_FORMAT": "json", **extra}
 
 
 class Process:

@@ -94,7 +94,7 @@ async def test_refusals__are_all_in_their_envelope(
     require_refusal(await client.post(PATH, content=b"{", headers={"Content-Type": "application/json"}), 400)
     require_refusal(await client.post(PATH, data={"prompt": "x"}, files={"image": b"x"}), 415)
     require_refusal(await client.delete(PATH), 405)
-    require_refusal(await client.get("/v2/models"), 404)
+    require_refusal(await client.get("/v2/video/models"), 404)
     _, secret = make_caller(database, project="others")
     require_refusal(await client_for(secret).get(PATH, params={"generation_id": make_job(database, me).id}), 404)
 
