@@ -62,20 +62,8 @@ def duties(
     clear_spool(settings.spool_dir, older_than_seconds=2 * DOWNLOAD_DEADLINE_SECONDS)
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     leasing = Leasing(db, seconds=settings.lease_seconds)
-    marks = Marks(store, deployment=deployment_id, worker=worker)
     return [
-        Submitter(
-            db,
-            upstream,
-            store,
-            leasing=leasing,
-            marks=marks,
-            restore_watch=RestoreWatch(db, marks, window_seconds=settings.reconcile_window_seconds),
-            worker=worker,
-            deployment=deployment_id,
-            max_in_flight=settings.upstream_max_in_flight,
-            requoter=Requoter(db, catalogue=catalogue.load(), own_prices=settings.own_prices),
-        ),
+        _submitter(settings, db, upstream, store, leasing=leasing, worker=worker, deployment=deployment_id),
         Prober(db, upstream),
         Reconciler(
             db,
@@ -104,6 +92,31 @@ def duties(
         PriceKeeper(db, upstream),
         Auditor(db, upstream),
     ]
+
+
+def _submitter(
+    settings: Settings,
+    db: Database,
+    upstream: UpstreamClient,
+    store: Store,
+    *,
+    leasing: Leasing,
+    worker: str,
+    deployment: str,
+) -> Submitter:
+    marks = Marks(store, deployment=deployment, worker=worker)
+    return Submitter(
+        db,
+        upstream,
+        store,
+        leasing=leasing,
+        marks=marks,
+        restore_watch=RestoreWatch(db, marks, window_seconds=settings.reconcile_window_seconds),
+        worker=worker,
+        deployment=deployment,
+        max_in_flight=settings.upstream_max_in_flight,
+        requoter=Requoter(db, catalogue=catalogue.load(), own_prices=settings.own_prices),
+    )
 
 
 def _downloads(settings: Settings) -> Download:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import jsonschema_rs
@@ -107,8 +107,9 @@ def no_such_model(name: str, known: Iterable[str]) -> UnknownModel:
     return UnknownModel(f"There is no model {name!r}.{close} GET /v1/models lists them all.", param="model")
 
 
+@cache
 def load() -> Catalogue:
-    """Read the catalogue that ships with this build."""
+    """Return the catalogue that ships with this build; it is read once."""
     models = (Model(known.id, known.developer, known.path, known.input_schema) for known in facts.read())
     return Catalogue({model.id: model for model in models})
 
