@@ -11,9 +11,11 @@ from app import back_room
 from app.db import claims, log_reader
 from app.domain import retry
 from app.workers import loop, probe, reconcile, save, submit
+from app.workers.audit import Auditor
 from app.workers.sweep import Sweeper
 
 SWEEP_SECONDS = 0.5
+AUDIT_SECONDS = 0.7
 LONGEST_PAUSE_SECONDS = 0.5
 _backoff = retry.backoff
 
@@ -58,6 +60,8 @@ def install(*, sets_of_workers: int = 1, loops: bool = True) -> None:
         for duty in made:
             if loops and isinstance(duty, Sweeper):
                 duty.interval_seconds = SWEEP_SECONDS
+            if loops and isinstance(duty, Auditor):
+                duty.interval_seconds = AUDIT_SECONDS
         return made
 
     back_room.duties = duties

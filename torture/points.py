@@ -30,7 +30,7 @@ MATRIX_KINDS: tuple[Kind, ...] = ("exception", "kill", "stall")
 MOVES = ("Submitter._submit", "Saver._copy")
 """The commits by which a worker moves what it holds a lease on."""
 WRAPPED = {
-    UpstreamClient: ("submit", "fetch", "log_page", "balance", "prices"),
+    UpstreamClient: ("submit", "fetch", "log_page", "balance", "prices", "transactions"),
     Store: ("put_file", "put_bytes", "read", "list", "delete"),
 }
 REASON = "torture"
