@@ -1,7 +1,7 @@
 """reelay usage: jobs, seconds of video and dollars."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -38,6 +38,19 @@ def usage_command(
     terminal.show_table([by.upper(), "JOBS", "VIDEO", "CHARGED", "OPEN"], rows, right=frozenset({1, 2, 3, 4}))
     if found["has_more"]:
         terminal.say("Only the dearest are shown; the total holds all.")
+    if month := found.get("month"):
+        terminal.say(_standing(month))
+
+
+def _standing(month: dict[str, Any]) -> str:
+    """Say how the project's month stands; an older server does not tell."""
+    spent, reserved = terminal.usd(month["spent_usd"]), terminal.usd(month["reserved_usd"])
+    stands = f"{month['month']}: {spent} spent, {reserved} reserved"
+    if month["budget_usd"] is None:
+        return f"{stands}; no budget is set."
+    return (
+        f"{stands}; {terminal.usd(month['remaining_usd'])} of the budget of {terminal.usd(month['budget_usd'])} left."
+    )
 
 
 _TOTAL = {"group": "total", "name": None}

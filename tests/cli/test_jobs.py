@@ -117,9 +117,12 @@ def test_models__all_and_one(reelay: Run) -> None:
 def test_usage__by_day_and_by_model(reelay: Run, made: Made) -> None:
     made()
     today = datetime.now(UTC).date().isoformat()
-    *_, day, total = rows(reelay("usage").stdout)
+    used = reelay("usage")
+    *_, day, total = rows(used.stdout)
     assert (day[0], total[0], day[1:]) == (today, "total", total[1:])
     assert day[3].endswith(" USD") and float(day[3].split()[0]) >= 2.5
+    assert f"{today[:7]}: " in used.stderr
+    assert "reserved; no budget is set." in used.stderr
     found = json.loads(reelay("usage", "--by", "model", "--from", today, "--to", today, "--json").stdout)
     assert (found["group_by"], found["from"][:10]) == ("model", today)
     assert "veo2" in [row["group"] for row in found["data"]]
