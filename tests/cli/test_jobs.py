@@ -146,4 +146,4 @@ def test_completion__knows_the_models() -> None:
         check=False,
         timeout=60,
     )
-    assert done.stdout.split() == ["google/veo-3.1-t2v"], done.stderr
+    assert done.stdout.split() == ["google/veo-3.1-t2v", "google/veo-3.1-t2v-fast"], done.stderr
