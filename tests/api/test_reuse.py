@@ -15,6 +15,7 @@ from app.api.deps import House
 from app.db import access, jobs, usage
 from app.db.engine import Database
 from app.db.jobs import Owner
+from app.db.tables import months
 from app.domain.job import Job
 from app.domain.states import JobState
 from app.media.store import Store
@@ -146,10 +147,14 @@ async def test_reuse__only_what_succeeded(client: httpx2.AsyncClient, house: Hou
     assert (await post(client, AGAIN))["status"] == "queued"
 
 
-async def test_reuse__a_deleted_job_is_gone(client: httpx2.AsyncClient, original: Job, storage: Path) -> None:
+async def test_reuse__a_deleted_job_is_gone(
+    client: httpx2.AsyncClient, house: House, original: Job, storage: Path
+) -> None:
     assert (await client.delete(f"/v1/jobs/{original.id}")).status_code == 204
     job = await post(client, AGAIN)
     assert (job["status"], [name for name in stored(storage) if name.startswith("videos/")]) == ("queued", [])
+    with house.db.transaction() as conn:
+        assert jobs.lock(conn, original.id).likeness is None  # a hash that tells of a prompt goes with it
 
 
 async def test_reuse__an_expired_job_is_gone_before_it_is_swept(
@@ -263,6 +268,7 @@ async def test_reuse__costs_nothing_where_the_budget_is_passed(
     set_prices(database)
     with database.transaction() as conn:
         access.limit_project(conn, "films", monthly_budget_micros=1)
+        conn.execute(months.update().values(spent_micros=2))
     least = AGAIN | {"max_cost_usd": 0.000_001}
     assert (await post(client, least))["reused_from"] == original.id
     other = least | {"input": SEEDED | {"seed": 8}}

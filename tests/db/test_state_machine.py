@@ -660,6 +660,9 @@ class Machine(RuleBasedStateMachine):
             while self.saves:
                 self.end_save(0, "saved")
             self.hold_together()
+            if any(job.state is S.SUCCEEDED for job in self.before.jobs.values()):
+                self.reuse(0)
+        self.hold_together()
         self._all_is_told()
 
     def _all_is_told(self) -> None:
