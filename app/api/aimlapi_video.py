@@ -33,7 +33,7 @@ class Aimlapi:
     def location(self, job_id: str) -> str:
         return f"{UNIVERSAL_PATH}?generation_id={job_id}"
 
-    def first(self, body: str, *, headers: dict[str, str]) -> Response:
+    def first(self, body: str, *, ended: bool, headers: dict[str, str]) -> Response:
         return _response(body, status=201, headers=headers)
 
     def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:

@@ -1,4 +1,4 @@
-"""What a body says, as a hash: equal for bodies that mean the same, however they were written down."""
+"""What a body says, or a job is to show, as a hash: equal for what means the same, however it was written down."""
 
 import hashlib
 import json
@@ -19,6 +19,23 @@ def of_form(form: Form) -> str:
     """
     files = [(name, hashlib.sha256(data).hexdigest()) for name, data in form.files]
     return _hash("form", [sorted(parts, key=lambda part: part[0]) for parts in (form.texts, files)])
+
+
+def of_wish(model_id: str, effective: dict[str, Any]) -> str:
+    """Return the hash of what a job is to show: a model and its input. A number is the same as 5 and as 5.0."""
+    return _hash("wish", [model_id, _plain(effective)])
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_plain(inner) for inner in value]
+        case dict():
+            return {name: _plain(inner) for name, inner in value.items()}
+        case _:
+            return value
 
 
 def of_request(method: str, path: str, *, body: str) -> str:

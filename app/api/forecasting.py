@@ -5,7 +5,7 @@ import math
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.api import describing, estimating, offering, orders, uploads, wire
+from app.api import describing, estimating, offering, orders, reusing, uploads, wire
 from app.api.callers import Caller
 from app.api.deps import Creator, House, HouseDep
 from app.api.intake import Intake
@@ -36,6 +36,7 @@ async def estimate_job(request: Request, caller: Creator, house: HouseDep) -> Re
     """
     body = await wire.parse(request, cap=house.max_body_bytes)
     order = orders.order_of(body.content, await offering.offer(house))
+    reusing.require_seed(order)
     quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
     intake = Intake(house, order.attached)
     await intake.take(order)

@@ -45,8 +45,8 @@ class OpenAI:
     def location(self, job_id: str) -> str:
         return f"/v1/videos/{openai_shapes.video_id(job_id)}"
 
-    def first(self, body: str, *, headers: dict[str, str]) -> Response:
-        return _response(body, headers | _ask_again(showing.ASK_AGAIN_SECONDS))
+    def first(self, body: str, *, ended: bool, headers: dict[str, str]) -> Response:
+        return _response(body, headers | _ask_again(None if ended else showing.ASK_AGAIN_SECONDS))
 
     def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
         return _response(self.body(job, view), headers | _ask_again(showing.ask_again_seconds(view)))

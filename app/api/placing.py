@@ -1,9 +1,10 @@
 """From a request to a committed job, whichever face it came through. Once the row is committed the answer is 2xx."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -11,20 +12,22 @@ import structlog
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api import asking, estimating, offering, orders, showing, uploads, waiting, wire
+from app.api import asking, estimating, inserting, offering, orders, reusing, showing, uploads, waiting, wire
 from app.api.callers import Caller
 from app.api.deps import House, require_open
+from app.api.inserting import Placed
 from app.api.intake import Intake
 from app.api.multipart import Form
 from app.api.offering import Offer
 from app.api.orders import Order
-from app.db import creations, files, jobs, ledger, queue
+from app.db import creations, jobs, ledger, queue
 from app.db.creations import Asked, Creation
 from app.db.engine import Connection
 from app.domain.errors import NotFound, Unavailable
 from app.domain.ids import new_id
-from app.domain.job import Job, Priority
+from app.domain.job import Job
 from app.domain.money import Estimate
+from app.domain.states import JobState
 from app.domain.views import JobView, Waiting, render_job
 
 log = structlog.get_logger(__name__)
@@ -41,8 +44,8 @@ class Face(Protocol):
         """Return the job's address on this face."""
         ...
 
-    def first(self, body: str, *, headers: dict[str, str]) -> Response:
-        """Answer with the body of a job that was new when it was written."""
+    def first(self, body: str, *, ended: bool, headers: dict[str, str]) -> Response:
+        """Answer with the body of a job that was new when it was written, and even then perhaps at its end."""
         ...
 
     def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
@@ -95,16 +98,40 @@ async def create(
     if known := await asking.known(call.asked, house=house):
         return _replayed(known, call)
     order = read(body.content, await offering.offer(house))
+    reusing.require_seed(order)
     quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
-    estimating.require_within(quoted, cap_micros=estimating.cap_of(order.request.max_cost_usd))
+    if not order.request.reuse:
+        _require_within_cap(order, quoted)
     intake = Intake(house, order.attached)
     await intake.take(order)
     orders.require_storable_size(intake.input)
-    await uploads.store_all(intake.uploads, store=house.store)
-    job_id, stored = new_id("job"), [upload.storage_key for upload in intake.uploads]
-    insert = partial(_insert, job_id=job_id, order=order, intake=intake, caller=caller, quoted=quoted)
-    made = await _through(_commit(partial(_make, call=call, insert=insert), job_id=job_id, stored=stored, call=call))
+    made = await _place(Placed(order, intake, quoted, caller), call)
     return await _answer(made, call, seconds=waiting.preferred_seconds(request))
+
+
+def _require_within_cap(order: Order, quoted: Estimate) -> None:
+    estimating.require_within(quoted, cap_micros=estimating.cap_of(order.request.max_cost_usd))
+
+
+async def _place(placed: Placed, call: Call) -> Made | Creation:
+    """Store what the job needs and commit it."""
+    job_id, store, stored = new_id("job"), call.house.store, list[str]()
+    try:
+        copy = await reusing.copied(placed.order, placed.intake, job_id=job_id, caller=call.caller)
+        if copy is None:
+            _require_within_cap(placed.order, placed.quoted)
+        else:
+            stored += copy.keys
+        await uploads.store_all(placed.intake.uploads, store=store)
+    except Exception:
+        await uploads.discard(stored, store=store)
+        raise
+    stored += [upload.storage_key for upload in placed.intake.uploads]
+    make = partial(_make, call=call, insert=partial(inserting.insert, job_id=job_id, placed=placed, copy=copy))
+    try:
+        return await _through(_commit(make, job_id=job_id, stored=stored, call=call))
+    except reusing.Gone:
+        return await _place(placed, call)
 
 
 Insert = Callable[[Connection, str], Job]
@@ -219,48 +246,21 @@ def _remembered(conn: Connection, job: Job, call: Call) -> Made:
     """
     found = queue.arrival(conn, job)
     require_open(is_archived=found.is_archived)
-    waiting_for = Waiting(found.position, found.hold_reason)
+    waiting_for = Waiting(found.position, found.hold_reason) if job.state is JobState.QUEUED else None
     view = render_job(job, now=job.created_at, viewer=call.house.viewer(call.caller), waiting=waiting_for)
     answer = None if call.asked.idempotency_key is None else call.face.body(job, view)
     if known := creations.remember(conn, call.asked, made_id=job.id, answer=answer, now=job.created_at):
         raise _Taken(known)
-    ledger.reserve(conn, job)
+    if job.reused_from is None:
+        ledger.reserve(conn, job)
     return Made(job, view, answer)
-
-
-def _insert(
-    conn: Connection, now: datetime, *, job_id: str, order: Order, intake: Intake, caller: Caller, quoted: Estimate
-) -> Job:
-    uploads.record(conn, intake, caller=caller, now=now)
-    request, seconds = order.request, order.request.start_within_seconds
-    return jobs.insert(
-        conn,
-        Job(
-            id=job_id,
-            project_id=caller.key.project_id,
-            key_id=caller.key.id,
-            subject=caller.key.subject,
-            model=order.model.id,
-            input=intake.input,
-            metadata=request.metadata,
-            priority=Priority[request.priority.upper()],
-            upstream_path=order.model.path,
-            max_cost_micros=estimating.cap_of(request.max_cost_usd),
-            estimated_micros=quoted.micros,
-            estimate_basis=quoted.basis,
-            reserved_micros=intake.house.to_reserve(quoted),
-            on_unconfirmed=request.on_unconfirmed,
-            start_by=None if seconds is None else now + timedelta(seconds=seconds),
-            due_at=now,
-            created_at=now,
-        ),
-        file_ids=files.references([place.value for place in order.model.media_in(intake.input)]),
-    )
 
 
 def _replayed(known: Creation, call: Call) -> Response:
     body = asking.require_same(known, call.asked)
-    return call.face.first(body, headers={"Location": call.face.location(known.made_id)} | asking.REPLAYED)
+    ended = json.loads(body).get("state") == JobState.SUCCEEDED
+    headers = {"Location": call.face.location(known.made_id)} | asking.REPLAYED
+    return call.face.first(body, ended=ended, headers=headers)
 
 
 async def _answer(made: Made | Creation, call: Call, *, seconds: int) -> Response:
@@ -274,7 +274,7 @@ async def _answer(made: Made | Creation, call: Call, *, seconds: int) -> Respons
         if seconds:
             job, view = await waiting.until(waiting.ended, job_id=job.id, house=house, caller=caller, seconds=seconds)
         elif made.answer is not None:
-            return call.face.first(made.answer, headers=headers)
+            return call.face.first(made.answer, ended=job.reused_from is not None, headers=headers)
         return call.face.latest(job, view, status=made.status, headers=headers)
     except Exception:
         log.exception("job_answer_failed", job_id=job.id)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.api import estimating, offering, uploads
+from app.api import estimating, offering, reusing, uploads
 from app.api.callers import Caller
 from app.api.deps import House
 from app.api.offering import Offer
@@ -73,7 +73,8 @@ def _insert(
     quoted = estimating.quote(model, given, rules=terms.rules)
     estimating.require_within(quoted, cap_micros=original.max_cost_micros)
     named = sorted(files.references([place.value for place in model.media_in(given)]))
-    if len(uploads.kept(conn, named, caller=caller, until=now + house.file_retention)) < len(named):
+    kept = uploads.kept(conn, named, caller=caller, until=now + house.file_retention)
+    if len(kept) < len(named):
         raise Conflict("The job's upload is no longer kept. Make a new job with the file.", code="input_expired")
     again = Job(
         id=new_id,
@@ -95,6 +96,7 @@ def _insert(
         created_at=now,
         retried_from=origin.retried_from,
         remixed_from=origin.remixed_from,
+        likeness=reusing.likeness_of(model, given, uploads.prints_of(kept)),
     )
     return jobs.insert(conn, again, file_ids=named)
 

@@ -56,6 +56,13 @@ class JobRequest(Request):
     start_within_seconds: Annotated[int, Field(ge=1, le=30 * 86_400), BeforeValidator(_whole)] | None = Field(
         default=None, description="Fail the job, unbought, if it has not been submitted by then."
     )
+    reuse: bool = Field(
+        default=False,
+        description=(
+            "Take the video of a finished job of yours with the same model, input and files, if one is still kept, "
+            "at no cost. The input must name a `seed`."
+        ),
+    )
 
 
 class RetryRequest(Request):

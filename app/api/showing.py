@@ -18,6 +18,8 @@ from app.domain.views import JobView, Waiting, render_job
 log = structlog.get_logger(__name__)
 ASK_AGAIN_SECONDS = 5
 ASK_AGAIN_MOST = 10
+BORN_ENDED = 2
+"""How many events there are of a job that was finished when it was made."""
 
 
 def show_all(conn: Connection, listed: list[Job], *, house: House, caller: Caller) -> list[JobView]:
@@ -51,10 +53,11 @@ def answer(view: JobView, job: Job, *, status: int = 200, headers: dict[str, str
     return Response(body, status_code=status, media_type="application/json", headers=told | (headers or {}))
 
 
-def first_view(stored: str, *, headers: dict[str, str]) -> Response:
+def first_view(stored: str, *, ended: bool, headers: dict[str, str]) -> Response:
     """Return a job as it was when it was new: what `answer` would have returned then."""
     body = stored.encode()
-    told = {"ETag": etag(1, body), "Cache-Control": "private, no-cache", "Retry-After": str(ASK_AGAIN_SECONDS)}
+    told = {"ETag": etag(BORN_ENDED if ended else 1, body), "Cache-Control": "private, no-cache"}
+    told |= {} if ended else {"Retry-After": str(ASK_AGAIN_SECONDS)}
     return Response(body, status_code=201, media_type="application/json", headers=told | headers)
 
 

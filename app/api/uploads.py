@@ -38,19 +38,35 @@ async def discard(storage_keys: list[str], *, store: Store) -> bool:
     return gone
 
 
-def record(conn: Connection, intake: Intake, *, caller: Caller, now: datetime) -> None:
+Prints = Mapping[str, str]
+"""The SHA-256 of the bytes of files, by their ids."""
+
+
+def record(conn: Connection, intake: Intake, *, caller: Caller, now: datetime) -> Prints:
     """Write the rows of what was stored and keep the files named by id; raise InvalidRequest for one of no use."""
     until = now + intake.house.file_retention
     for upload in intake.uploads:
         files.insert(conn, upload.row(caller, now=now, expires_at=until))
-    _require_usable(kept(conn, list(intake.named), caller=caller, until=until), intake=intake)
+    found = kept(conn, list(intake.named), caller=caller, until=until)
+    _require_usable(found, intake=intake)
+    return _prints(found, intake=intake)
 
 
-def require_known(conn: Connection, intake: Intake, *, caller: Caller) -> None:
+def require_known(conn: Connection, intake: Intake, *, caller: Caller) -> Prints:
     """Raise InvalidRequest for a file named by id that is of no use. Nothing is kept longer for it."""
     key, named = caller.key, list(intake.named)
     found = files.get_many(conn, named, project_id=key.project_id, subject=key.subject) if named else {}
     _require_usable(found, intake=intake)
+    return _prints(found, intake=intake)
+
+
+def _prints(found: Mapping[str, File], *, intake: Intake) -> Prints:
+    return prints_of(found) | {upload.id: upload.media.sha256 for upload in intake.uploads}
+
+
+def prints_of(found: Mapping[str, File]) -> dict[str, str]:
+    """Return the SHA-256 of each file."""
+    return {id_: file.sha256 for id_, file in found.items()}
 
 
 def _require_usable(found: Mapping[str, File], *, intake: Intake) -> None:

@@ -71,7 +71,7 @@ def scrub(conn: Connection, job: Job, *, now: datetime) -> Remains:
     conn.execute(
         jobs.update()
         .where(T.id == job.id)
-        .values(input={}, metadata={}, error_message=None, result_url=None, deleted_at=now)
+        .values(input={}, metadata={}, likeness=None, error_message=None, result_url=None, deleted_at=now)
     )
     keys = [*_video_keys(job.video), *(file.storage_key for file in inputs)]
     return Remains(job.id, keys, [file.id for file in inputs])

@@ -1,7 +1,7 @@
 """Jobs: insert, read, page, and the one function that moves them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -85,13 +85,49 @@ class Page:
 
 def insert(conn: Connection, job: Job, *, file_ids: Iterable[str] = ()) -> Job:
     """Write a new queued job with its first event and the uploads it uses, and wake the submitter."""
-    values = {name: getattr(job, name) for name in _COLUMNS}
-    conn.execute(jobs.insert(), values | {"event_count": 1})
+    if job.state is not JobState.QUEUED:
+        raise ValueError(f"a job to be bought is not made as {job.state}")
+    row = _write(conn, job, told=[event_type(None, JobState.QUEUED)], data={}, file_ids=file_ids)
+    announce(conn, SUBMIT, job_topic(job.id))
+    return row
+
+
+def insert_reused(
+    conn: Connection, job: Job, *, original: Job, video: dict[str, Any], file_ids: Iterable[str] = ()
+) -> Job:
+    """Write a new job that has succeeded at its birth: `video` is its own copy of the original's. Nothing is bought.
+
+    No other job is born but as queued. Its timeline holds both events that its caller waits for.
+    """
+    born = replace(
+        job,
+        state=JobState.SUCCEEDED,
+        reused_from=original.id,
+        finished_at=job.created_at,
+        video=video,
+        video_seconds=original.video_seconds,
+        start_by=None,
+        estimated_micros=0,
+        estimate_basis=None,
+        reserved_micros=0,
+        billed=False,
+        settled=True,
+    )
+    told = [event_type(None, JobState.QUEUED), event_type(None, JobState.SUCCEEDED)]
+    row = _write(conn, born, told=told, data={"reused_from": original.id}, file_ids=file_ids)
+    announce(conn, job_topic(job.id))
+    return row
+
+
+def _write(conn: Connection, job: Job, *, told: list[str], data: dict[str, Any], file_ids: Iterable[str]) -> Job:
+    """Write the row, the events `told` of it, and the uploads it uses."""
+    values = {name: getattr(job, name) for name in _COLUMNS} | {"event_count": len(told)}
+    conn.execute(jobs.insert(), values)
     if links := [{"job_id": job.id, "file_id": file_id} for file_id in sorted(set(file_ids))]:
         conn.execute(job_files.insert(), links)
-    row = Job(**values | {"event_count": 1})
-    events.append(conn, row, type=event_type(None, row.state), now=row.created_at, data={})
-    announce(conn, SUBMIT, job_topic(job.id))
+    for number, type_ in enumerate(told, start=1):
+        row = Job(**values | {"event_count": number})
+        events.append(conn, row, type=type_, now=row.created_at, data=data)
     return row
 
 

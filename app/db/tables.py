@@ -119,13 +119,19 @@ jobs = sa.Table(
     sa.Column("parked", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("attachment", Json),
     sa.Column("remixed_from", sa.Text),
+    sa.Column("likeness", sa.Text),
+    sa.Column("reused_from", sa.Text),
     sa.CheckConstraint(words("state", JobState), name="state"),
     sa.CheckConstraint(
         f"({words('state', ENDED_FOR_CALLERS)}) = (finished_at IS NOT NULL)", name="finished_at_with_final_state"
     ),
     sa.CheckConstraint(
-        "state NOT IN ('generating', 'saving', 'succeeded') OR (generation_id IS NOT NULL AND started_at IS NOT NULL)",
+        "state NOT IN ('generating', 'saving', 'succeeded') OR reused_from IS NOT NULL"
+        " OR (generation_id IS NOT NULL AND started_at IS NOT NULL)",
         name="generation_known",
+    ),
+    sa.CheckConstraint(
+        "reused_from IS NULL OR (state = 'succeeded' AND generation_id IS NULL AND attempts = 0)", name="reused"
     ),
     sa.CheckConstraint("(state = 'succeeded') = (video IS NOT NULL) OR deleted_at IS NOT NULL", name="video_saved"),
     sa.CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", name="error_of_failed"),
@@ -152,6 +158,11 @@ jobs = sa.Table(
     index("ix_jobs_unburied", "id", where="deleted_at IS NOT NULL AND video IS NOT NULL"),
     index("uq_jobs_generation", "generation_id", where="generation_id IS NOT NULL", unique=True),
     index("ix_jobs_retried_from", "retried_from", where="retried_from IS NOT NULL"),
+    index(
+        "ix_jobs_alike",
+        *("project_id", "subject", "likeness", "id"),
+        where="likeness IS NOT NULL AND state = 'succeeded' AND deleted_at IS NULL",
+    ),
     index("ix_jobs_parked", "id", where="parked"),
     index("ix_jobs_attachment", "id", where="attachment IS NOT NULL"),
 )

@@ -60,6 +60,10 @@ class Job:
     retried_from: str | None = None
     remixed_from: str | None = None
     """The job whose input this one has, with another prompt."""
+    likeness: str | None = None
+    """The hash of all that decides about its video; None without a seed of the caller's."""
+    reused_from: str | None = None
+    """The job whose video it got, copied, instead of one that is bought."""
     upstream_path: str
     generation_id: str | None = None
     expected_seconds: float | None = None

@@ -40,6 +40,9 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     S.CANCELED: frozenset(),
 }
 
+BORN: frozenset[JobState] = frozenset({S.QUEUED, S.SUCCEEDED})
+"""States in which a job may be made. `succeeded` is one only for a job that gets an older one's video again."""
+
 TERMINAL: frozenset[JobState] = frozenset(state for state, following in TRANSITIONS.items() if not following)
 
 ENDED_FOR_CALLERS: frozenset[JobState] = TERMINAL | {S.ABANDONED}

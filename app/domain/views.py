@@ -70,6 +70,7 @@ class JobView(BaseModel):
     expires_at: datetime | None
     events_url: str
     retried_from: str | None = None
+    reused_from: str | None = Field(default=None, description="The job whose video it got again, at no cost.")
     video: VideoView | None
     cost: CostView
     error: JobErrorView | None
@@ -138,6 +139,7 @@ def render_job(job: Job, *, now: datetime, viewer: Viewer, waiting: Waiting | No
         expires_at=viewer.expires_at(job),
         events_url=viewer.events_url(job),
         retried_from=job.retried_from,
+        reused_from=job.reused_from,
         video=_video(job, now, viewer),
         cost=_cost(job),
         error=_error(job),
@@ -204,7 +206,7 @@ def _video(job: Job, now: datetime, viewer: Viewer) -> VideoView | None:
 
 def _cost(job: Job) -> CostView:
     """What it cost, with what the upstream's log shows beyond the generation that the job carries."""
-    unknown = job.charged_micros is None and not job.extra_micros
+    unknown = job.charged_micros is None and not job.extra_micros and job.reused_from is None
     return CostView(
         estimated_usd=None if job.estimated_micros is None else micros_to_usd(job.estimated_micros),
         charged_usd=None if unknown else micros_to_usd((job.charged_micros or 0) + job.extra_micros),

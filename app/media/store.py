@@ -102,6 +102,16 @@ class Store:
             else:
                 await obstore.put_async(self._remote, key, source, attributes={"Content-Type": content_type})
 
+    async def copy(self, key: str, *, to: str) -> None:
+        """Store what lies under `key` under another key as well. An object store does that without us reading it."""
+        for name in (key, to):
+            _check_key(name)
+        with _failures_told(f"{key} could not be copied to {to} in {self._place}", reading=True):
+            if self._root is not None:
+                await asyncio.to_thread(folder.write_durably, self._root, key=to, source=self._root / key)
+            else:
+                await obstore.copy_async(self._remote, key, to)
+
     async def read(self, key: str) -> bytes:
         """Return a small object whole."""
         _check_key(key)

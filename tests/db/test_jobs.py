@@ -1,16 +1,21 @@
 """Insert, read, page, move and cancel."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from app.db import access, events, jobs, queue
-from app.db.engine import Connection
+from app.db import access, events, jobs, queue, schema
+from app.db.engine import Connection, Database
 from app.db.jobs import Filter, Owner
+from app.db.likeness import Alike
 from app.db.tables import jobs as jobs_table
 from app.domain.errors import Conflict, InvalidRequest, NotFound
-from app.domain.job import Priority
+from app.domain.ids import new_id
+from app.domain.job import Job, Priority
 from app.domain.states import TRANSITIONS, JobState, may_move
 from tests.db.conftest import T0, MakeJob, admit, generating, later, sending
 
@@ -176,3 +181,83 @@ def test_cancel__too_late_while_saving(conn: Connection, make_job: MakeJob, proj
     [saving] = jobs.page(conn, owner=Owner(project_id=project_id), filter=Filter(), limit=1).jobs
     with pytest.raises(Conflict):
         jobs.cancel(conn, saving.id, owner=Owner(project_id=project_id), now=T0)
+
+
+def test_insert__only_what_is_to_be_bought(conn: Connection, make_job: MakeJob) -> None:
+    for state in set(JobState) - {JobState.QUEUED}:
+        with pytest.raises(ValueError, match="is not made as"):
+            make_job(state=state)
+    assert conn.execute(sa.select(sa.func.count()).select_from(jobs_table)).scalar_one() == 0
+
+
+def test_insert_reused__ends_as_it_begins(conn: Connection, make_job: MakeJob, project_id: str) -> None:
+    original = replace(make_job(), video_seconds=5.0)
+    asked = replace(original, id=new_id("job"), start_by=later(60), reserved_micros=7, estimated_micros=7)
+    made = jobs.insert_reused(conn, asked, original=original, video={"key": "videos/copy.mp4"})
+    assert jobs.get(conn, made.id, owner=Owner(project_id=project_id)) == made
+    assert (made.state, made.reused_from, made.finished_at) == (JobState.SUCCEEDED, original.id, T0)
+    assert (made.held_micros, made.spent_micros, made.settled, made.start_by) == (0, 0, True, None)
+    assert types(conn, made.id) == ["job.created", "job.succeeded"]
+    assert [job.id for job, _ in admit(conn)] == [original.id]
+    for to in JobState:
+        with pytest.raises(ValueError, match="never goes"):
+            jobs.advance(conn, made, to=to, now=T0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"reused_from": None},
+        {"generation_id": "g"},
+        {"attempts": 1},
+        {"state": "failed", "error_code": "c", "video": None},
+        {"state": "generating", "finished_at": None, "video": None},
+    ],
+    ids=str,
+)
+def test_checks__a_success_is_bought_or_reused(conn: Connection, make_job: MakeJob, wrong: dict[str, Any]) -> None:
+    original = make_job()
+    made = jobs.insert_reused(conn, replace(original, id=new_id("job")), original=original, video={"key": "k"})
+    with pytest.raises(IntegrityError), conn.begin_nested():
+        conn.execute(jobs_table.update().where(jobs_table.c.id == made.id).values(wrong))
+
+
+def test_migration__changes_the_check_and_keeps_the_rows(database: Database) -> None:
+    """Also on connections that were open before, and back again, where each success has a generation."""
+    with database.transaction() as conn:
+        project_id = access.create_project(conn, "film", now=T0).id
+        job = Job(
+            id="job_1", project_id=project_id, model="veo2", input={}, upstream_path="/", due_at=T0, created_at=T0
+        )
+        jobs.insert(conn, job)
+        jobs.insert_reused(conn, replace(job, id="job_2"), original=job, video={"key": "k"})
+    with database.transaction() as conn:
+        known = schema.revisions()
+        schema.downgrade(conn, to=known[known.index("0008") + 1])
+    older = sa.text("SELECT id, state, generation_id FROM jobs ORDER BY id")
+    unbought = sa.text("UPDATE jobs SET generation_id = NULL WHERE id = 'job_2'")
+    with database.transaction() as conn:
+        assert conn.execute(older).all() == [("job_1", "queued", None), ("job_2", "succeeded", "job_2")]
+        with pytest.raises(IntegrityError), conn.begin_nested():
+            conn.execute(unbought)
+    with database.transaction() as conn:
+        schema.upgrade(conn)
+    with database.transaction() as conn:
+        assert jobs.lock(conn, "job_1") == replace(job, event_count=1)
+        with pytest.raises(IntegrityError), conn.begin_nested():
+            conn.execute(unbought)
+        conn.execute(sa.text("UPDATE jobs SET generation_id = NULL, reused_from = 'job_1' WHERE id = 'job_2'"))
+        if database.is_sqlite:
+            assert conn.execute(sa.text("PRAGMA integrity_check")).scalar_one() == "ok"
+
+
+def test_newest__is_found_by_its_index(conn: Connection, project_id: str) -> None:
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        conn.exec_driver_sql("DROP INDEX ix_jobs_page")  # in an empty table it is as good
+    for subject in (None, "ann"):
+        alike = Alike(project_id=project_id, subject=subject, likeness="l", finished_after=T0)
+        query = sa.select(jobs_table.c.id).where(*alike.clauses()).order_by(jobs_table.c.id.desc()).limit(1)
+        text = str(query.compile(conn, compile_kwargs={"literal_binds": True}))
+        word = "EXPLAIN QUERY PLAN" if conn.dialect.name == "sqlite" else "EXPLAIN"
+        assert "ix_jobs_alike" in str(conn.exec_driver_sql(f"{word} {text}").all())

@@ -191,6 +191,23 @@ class Machine(RuleBasedStateMachine):
                 )
                 jobs.insert(self.conn, again)
 
+    @precondition(lambda self: any(job.state is S.SUCCEEDED for job in self.before.jobs.values()))
+    @rule(pick=PICK)
+    def reuse(self, pick: int) -> None:
+        original = self.picked([job for job in self.before.jobs.values() if job.state is S.SUCCEEDED], pick)
+        id_ = new_id("job")
+        again = Job(
+            id=id_,
+            project_id=original.project_id,
+            model=original.model,
+            input=original.input,
+            upstream_path=original.upstream_path,
+            estimated_micros=original.estimated_micros,
+            due_at=self.now,
+            created_at=self.now,
+        )
+        jobs.insert_reused(self.conn, again, original=original, video={"key": f"videos/{id_}-0.mp4"})
+
     # Operators
 
     @precondition(lambda self: self.doubtful())
@@ -566,6 +583,8 @@ class Machine(RuleBasedStateMachine):
         match job.state:
             case S.SUBMITTING | S.UNCONFIRMED | S.ABANDONED:
                 assert latest is not None
+            case S.SUCCEEDED if job.reused_from is not None:
+                assert latest is None and job.spent_micros == job.held_micros == 0
             case S.GENERATING | S.SAVING | S.SUCCEEDED:
                 assert latest is not None and latest.state is Sub.ACCEPTED
                 assert latest.generation_id == job.generation_id
@@ -641,6 +660,9 @@ class Machine(RuleBasedStateMachine):
             while self.saves:
                 self.end_save(0, "saved")
             self.hold_together()
+            if any(job.state is S.SUCCEEDED for job in self.before.jobs.values()):
+                self.reuse(0)
+        self.hold_together()
         self._all_is_told()
 
     def _all_is_told(self) -> None:

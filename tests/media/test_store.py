@@ -46,11 +46,19 @@ class BucketHandler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def do_PUT(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.server.broken:
             return self.answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+        if original := self.headers.get("x-amz-copy-source"):
+            return self.copy("/" + original.lstrip("/"))
         self.server.objects[self.path] = (body, self.headers.get("Content-Type", ""))
         return self.answer(200, ETag='"1"')
+
+    def copy(self, original: str) -> None:
+        if original not in self.server.objects:
+            return self.answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+        self.server.objects[self.path] = self.server.objects[original]
+        return self.answer(200, b'<CopyObjectResult><ETag>"1"</ETag></CopyObjectResult>')
 
     def do_GET(self) -> None:
         if self.path not in self.server.objects:
@@ -151,6 +159,19 @@ async def test_store__missing_objects(store: Store) -> None:
     with pytest.raises(ObjectMissing):
         await all_of(store, "none")
     await store.delete("none")
+
+
+async def test_store__copies(store: Store, request: pytest.FixtureRequest) -> None:
+    await store.put_bytes("videos/1.mp4", b"film", content_type="video/mp4")
+    await store.copy("videos/1.mp4", to="videos/2.mp4")
+    await store.delete("videos/1.mp4")
+    assert (await store.size("videos/1.mp4"), await store.read("videos/2.mp4")) == (None, b"film")
+    if "s3" in store.place:
+        [(_, content_type)] = request.getfixturevalue("bucket").objects.values()
+        assert content_type == "video/mp4"
+    with pytest.raises(ObjectMissing):
+        await store.copy("videos/1.mp4", to="videos/3.mp4")
+    assert await store.size("videos/3.mp4") is None
 
 
 async def test_store__deletes(store: Store) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.states import (
+    BORN,
     ENDED_FOR_CALLERS,
     TERMINAL,
     TRANSITIONS,
@@ -24,6 +25,11 @@ CHART = Path(__file__).parents[2] / "docs" / "state-machine.md"
 def test_transitions__equal_the_chart_in_the_docs() -> None:
     drawn = set(re.findall(r"^\s+(\w+) --> (\w+):", CHART.read_text("utf-8"), re.MULTILINE))
     assert drawn == {(str(frm), str(to)) for frm, following in TRANSITIONS.items() for to in following}
+
+
+def test_born__equals_the_beginnings_in_the_chart() -> None:
+    begun = re.findall(r"^\s+\[\*\] --> (\w+)", CHART.read_text("utf-8"), re.MULTILINE)
+    assert sorted(begun) == sorted(map(str, BORN)) == ["queued", "succeeded"]
 
 
 def test_terminal__equals_the_ends_in_the_chart() -> None:
