@@ -14,6 +14,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from app.db.engine import ArgumentError, Database
 from app.domain.money import usd_to_micros
+from app.domain.origins import origin
 from app.domain.overrides import read_overrides
 
 PLACEHOLDERS = ("change", "example", "placeholder", "secret", "todo", "xxx", "your-", "<")
@@ -96,6 +97,12 @@ class Settings(BaseSettings):
     signing_secret: SecretStr | None = Field(
         None, description="At least 32 random characters; signs content URLs. Made in data_dir on one SQLite machine."
     )
+    signing_secret_previous: SecretStr | None = Field(
+        None, description="The secret before that one: links that it signed hold until they expire."
+    )
+    cors_origins: str = Field(
+        "", description="Comma-separated origins whose pages may call this service, such as https://app.example.com."
+    )
     trusted_hosts: str = Field("", description="host:port list that downloads may reach although it is not public.")
     retention_days: float | None = Field(
         None, gt=0, description="Finished jobs and their videos are deleted after this; unset keeps them."
@@ -126,6 +133,11 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("must be an http(s) URL without query, such as https://reelay.example.com")
         return value.rstrip("/")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _holds_origins(cls, value: str) -> str:
+        return ",".join(origin(entry.strip()) for entry in value.split(",") if entry.strip())
 
     @field_validator("prices")
     @classmethod
@@ -180,6 +192,11 @@ class Settings(BaseSettings):
         return frozenset(listed | {f"{upstream.hostname}:{port}"})
 
     @property
+    def allowed_origins(self) -> frozenset[str]:
+        """Origins whose pages may use the service through a browser."""
+        return frozenset(filter(None, self.cors_origins.split(",")))
+
+    @property
     def own_prices(self) -> dict[str, Any]:
         """The operator's price rules by model."""
         return read_overrides(self.prices) if self.prices else {}
@@ -199,6 +216,14 @@ class Settings(BaseSettings):
                 "REELAY_SIGNING_SECRET is missing: replicas must share it. Make one with `openssl rand -hex 32`."
             )
         return kept_secret(self.data_dir / "signing-secret").encode()
+
+    def previous_secret_for_signing(self) -> bytes | None:
+        """Return the secret before the present one, while links that it signed are out."""
+        if self.signing_secret_previous is None:
+            return None
+        value = self.signing_secret_previous.get_secret_value()
+        refuse_placeholder("REELAY_SIGNING_SECRET_PREVIOUS", value)
+        return value.encode()
 
 
 def open_database(settings: Settings) -> Database:

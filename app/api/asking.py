@@ -14,7 +14,7 @@ from app.api.wire import Body
 from app.db import creations
 from app.db.creations import Asked, Creation
 from app.db.engine import Connection
-from app.domain.errors import Gone, IdempotencyMismatch, InvalidRequest
+from app.domain.errors import Conflict, Gone, IdempotencyMismatch, InvalidRequest
 
 LONGEST_KEY = 255
 REPLAYED = {"Idempotent-Replayed": "true"}
@@ -52,7 +52,7 @@ def read(request: Request, body: Body[Any], *, idempotency_key: str | None, call
     return Asked(
         project_id=caller.key.project_id,
         subject=caller.key.subject or "",
-        key_id=caller.key.id,
+        key_id=caller.credential_id,
         fingerprint=fingerprints.of_request(request.method, request.url.path, body=body.fingerprint),
         idempotency_key=idempotency_key,
         retry_count=_retry_count(request),
@@ -79,9 +79,10 @@ async def known(asked: Asked, *, house: House) -> Creation | None:
 def require_same(known: Creation, asked: Asked) -> str:
     """Return the stored answer.
 
-    Raises Gone if what was made is deleted, and IdempotencyMismatch if the key was given with another request.
+    Raises Gone if what was made is deleted, IdempotencyMismatch if the key was given with another request, and Conflict
+    if the answer held a secret, which is told once and never stored.
     """
-    if known.answer is None:
+    if not known.fingerprint:
         raise Gone(
             f"{known.made_id}, made with this Idempotency-Key, was deleted. Use a new key to make another.",
             code="made_and_deleted",
@@ -90,5 +91,11 @@ def require_same(known: Creation, asked: Asked) -> str:
         raise IdempotencyMismatch(
             "This Idempotency-Key was used in the last 24 hours with another body or address. "
             "Use a new key for a new request."
+        )
+    if known.answer is None:
+        raise Conflict(
+            f"{known.made_id} was made by this request, and its secret was shown in the first answer only. "
+            "Use a new Idempotency-Key to make another.",
+            code="secret_already_shown",
         )
     return known.answer

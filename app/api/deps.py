@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
@@ -39,6 +40,8 @@ class House:
     retention: timedelta | None
     """How long finished jobs are kept; None keeps them until they are deleted."""
     file_retention: timedelta
+    cors_origins: frozenset[str] = frozenset()
+    """Origins whose pages may use this service through a browser; there is no such page by default."""
     content_origin: str | None = None
     """Where links into the storage lead, if downloads are answered with such; None passes the bytes on."""
     max_in_flight: int = 10
@@ -74,8 +77,8 @@ class House:
         return self.default_reserve_micros if quoted.micros is None else quoted.micros
 
     def viewer(self, caller: Caller) -> Viewer:
-        """Return for whom views are rendered: signed URLs name the caller's key and end with it."""
-        return Viewer(self.public_url, self.signer, caller.key.id, self.retention)
+        """Return for whom views are rendered: signed URLs name the caller's credential and end with it."""
+        return Viewer(self.public_url, self.signer, caller.credential_id, self.retention)
 
 
 async def the_house(request: Request) -> House:
@@ -87,13 +90,13 @@ HouseDep = Annotated[House, Depends(the_house)]
 BEARER: dict[str, Any] = {
     "auto_error": False,
     "scheme_name": "key",
-    "description": "A project's key: `rly_...`.",
+    "description": "A project's key, `rly_...`, or a client token, `rlt_...`.",
 }
 Given = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(**BEARER))]
 
 
 async def identify(
-    request: Request, house: House, given: HTTPAuthorizationCredentials | None, *, scope: Scope
+    request: Request, house: House, given: HTTPAuthorizationCredentials | None, *, scope: Scope | None
 ) -> Caller:
     """Return who calls; raise AuthenticationFailed, PermissionDenied or RateLimited."""
     if given is None:
@@ -101,11 +104,29 @@ async def identify(
     caller = await house.keys.by_secret(house.db, given.credentials)
     if caller is None:
         raise unauthenticated("This key does not work: it is mistyped, revoked or expired. Ask for a new one.")
-    if not caller.key.scopes & {scope, Scope.ADMIN}:
-        raise PermissionDenied(f"This key lacks the scope {scope}. Use one that has it.")
+    _require_origin(request, caller, house=house)
+    if scope is not None and not caller.key.scopes & {scope, Scope.ADMIN}:
+        what = "key" if caller.token is None else "token"
+        raise PermissionDenied(f"This {what} lacks the scope {scope}. Use one that has it.")
     if (limit := caller.project.requests_per_minute) is not None:
         request.state.rate_headers = house.rates.count(caller.project.id, limit=limit)
     return caller
+
+
+def _require_origin(request: Request, caller: Caller, *, house: House) -> None:
+    """Raise PermissionDenied for a token that pages of other origins were given.
+
+    Browsers name the origin of a page in all that it asks of another one. Of reads from its own they only say that.
+    """
+    if caller.token is None or caller.token.origins is None:
+        return
+    origin = request.headers.get("origin")
+    if origin is None and request.headers.get("sec-fetch-site") == "same-origin":
+        parts = urlsplit(house.public_url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+    if origin not in caller.token.origins:
+        allowed = ", ".join(sorted(caller.token.origins))
+        raise PermissionDenied(f"This token works only on pages of {allowed}.", code="origin_not_allowed")
 
 
 def unauthenticated(message: str, *, code: str | None = None) -> AuthenticationFailed:
@@ -139,19 +160,24 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 
 
 class Admitted(HTTPBearer):
-    """The dependency that lets in whoever has a working key with this scope; `creates` keeps archived projects out.
+    """The dependency that lets in whoever has a working credential with this scope, if one is named.
+
+    `creates` keeps archived projects out, `keys_only` client tokens.
 
     One dependency and not several that need each other: FastAPI solves each anew for every request, which takes time.
     """
 
-    def __init__(self, scope: Scope, *, creates: bool = False) -> None:
+    def __init__(self, scope: Scope | None, *, creates: bool = False, keys_only: bool = False) -> None:
         super().__init__(**BEARER)
         self._scope = scope
         self._creates = creates
+        self._keys_only = keys_only
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]  # the caller, not the header
         house: House = request.app.state.house
         caller = await identify(request, house, await super().__call__(request), scope=self._scope)
+        if self._keys_only and caller.token is not None:
+            raise PermissionDenied("A client token can't do this. Use a key, on your server.", code="key_required")
         refuse_foreign_parameters(request)
         if self._creates:
             require_open(is_archived=caller.project.archived_at is not None)
@@ -161,6 +187,8 @@ class Admitted(HTTPBearer):
 Reader = Annotated[Caller, Depends(Admitted(Scope.JOBS_READ))]
 Writer = Annotated[Caller, Depends(Admitted(Scope.JOBS_WRITE))]
 Creator = Annotated[Caller, Depends(Admitted(Scope.JOBS_WRITE, creates=True))]
+KeyHolder = Annotated[Caller, Depends(Admitted(None, keys_only=True))]
+Minter = Annotated[Caller, Depends(Admitted(None, creates=True, keys_only=True))]
 Admin = Annotated[Caller, Depends(Admitted(Scope.ADMIN))]
 
 

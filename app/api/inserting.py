@@ -45,6 +45,7 @@ def _row(placed: Placed, *, job_id: str, prints: uploads.Prints, now: datetime) 
         id=job_id,
         project_id=caller.key.project_id,
         key_id=caller.key.id,
+        token_id=caller.token_id,
         subject=caller.key.subject,
         model=order.model.id,
         input=intake.input,

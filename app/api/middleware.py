@@ -1,4 +1,4 @@
-"""The outermost layer: a request id on every answer, security headers, one access line, and the last catch."""
+"""The outermost layer: a request id on every answer, security and CORS headers, one access line, the last catch."""
 
 import re
 import time
@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.cors import AllowList, CrossOrigin
 from app.api.errors import answer
 from app.domain.errors import InvalidRequest, ServerError
 
@@ -25,16 +26,18 @@ _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
 class FrontDoor:
     """ASGI middleware. Handles what the framework's own error handler would answer without our headers."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, allowed: AllowList) -> None:
         self._app = app
+        self._allowed = allowed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope))
+        given = Headers(scope=scope)
+        request_id = _request_id(given)
         scope.setdefault("state", {}).update(request_id=request_id, arrived=time.monotonic())
-        answered = _Answer(send, request_id, scope["state"])
+        answered = _Answer(send, request_id, scope["state"], self._allowed.judge(given))
         started_at = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
@@ -47,6 +50,8 @@ class FrontDoor:
             if len(scope["path"]) + len(scope.get("query_string", b"")) > LONGEST_URL:
                 refusal = InvalidRequest(f"The URL is longer than {LONGEST_URL} characters.", code="url_too_long")
                 await answer(refusal, scope=scope)(scope, receive, answered)
+            elif scope["method"] == "OPTIONS" and (permission := answered.cors.permission()):
+                await permission(scope, receive, answered)
             else:
                 await self._app(scope, receive, answered)
         except ClientDisconnect:
@@ -62,10 +67,11 @@ class FrontDoor:
 class _Answer:
     """A `send` that adds our headers and remembers the status."""
 
-    def __init__(self, send: Send, request_id: str, state: dict[str, Any]) -> None:
+    def __init__(self, send: Send, request_id: str, state: dict[str, Any], cors: CrossOrigin) -> None:
         self._send = send
         self._request_id = request_id
         self._state = state
+        self.cors = cors
         self.status: int | None = None
 
     async def __call__(self, message: Message) -> None:
@@ -76,6 +82,7 @@ class _Answer:
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "no-referrer"
             headers.update(self._state.get("rate_headers", {}))
+            self.cors.mark(headers)
             if self.status in UNREAD:
                 headers["Connection"] = "close"  # else we would have to swallow a body that nobody reads
         await self._send(message)

@@ -14,13 +14,13 @@ from starlette.responses import JSONResponse, Response
 
 from app.api import asking, estimating, inserting, offering, orders, reusing, showing, uploads, waiting, wire
 from app.api.callers import Caller
-from app.api.deps import House, require_open
+from app.api.deps import House, require_open, unauthenticated
 from app.api.inserting import Placed
 from app.api.intake import Intake
 from app.api.multipart import Form
 from app.api.offering import Offer
 from app.api.orders import Order
-from app.db import creations, jobs, ledger, queue
+from app.db import creations, jobs, ledger, queue, tokens
 from app.db.creations import Asked, Creation
 from app.db.engine import Connection
 from app.domain.errors import NotFound, Unavailable
@@ -242,10 +242,12 @@ def _earlier(conn: Connection, call: Call, *, now: datetime) -> Made | Creation 
 def _remembered(conn: Connection, job: Job, call: Call) -> Made:
     """Note what the new job was asked for with, and reserve what it may cost.
 
-    Raises _Taken if somebody was faster with the same key, InsufficientQuota if the budget has no room.
+    Raises _Taken if somebody was faster with the same key, InsufficientQuota if the budget or the token has no room.
     """
     found = queue.arrival(conn, job)
     require_open(is_archived=found.is_archived)
+    if found.is_revoked:
+        raise unauthenticated("This key was revoked.")
     waiting_for = Waiting(found.position, found.hold_reason) if job.state is JobState.QUEUED else None
     view = render_job(job, now=job.created_at, viewer=call.house.viewer(call.caller), waiting=waiting_for)
     answer = None if call.asked.idempotency_key is None else call.face.body(job, view)
@@ -253,6 +255,8 @@ def _remembered(conn: Connection, job: Job, call: Call) -> Made:
         raise _Taken(known)
     if job.reused_from is None:
         ledger.reserve(conn, job)
+    if job.token_id is not None:
+        tokens.spend(conn, job, now=job.created_at)
     return Made(job, view, answer)
 
 

@@ -80,6 +80,7 @@ def _insert(
         id=new_id,
         project_id=original.project_id,
         key_id=caller.key.id,
+        token_id=caller.token_id,
         subject=original.subject,
         model=model.id,
         input=given,

@@ -18,19 +18,22 @@ from app.api import (
     models,
     openai_videos,
     pages,
+    tokens,
     usage,
 )
+from app.api.cors import AllowList
 from app.api.deps import House
 from app.api.middleware import FrontDoor
 
 DESCRIPTION = (
     "A self-hosted relay in front of a paid video-generation API: it keeps the key, the jobs and the videos. "
-    "Send `Authorization: Bearer rly_...` on everything but health checks and signed URLs."
+    "Send `Authorization: Bearer` with a key (`rly_...`) or a client token (`rlt_...`) on everything but health checks "
+    "and signed URLs."
 )
 
 
 DOORS = (
-    jobs, creating, forecasting, content, openai_videos, aimlapi_video, models, usage, health, admin, pages,
+    jobs, creating, forecasting, content, openai_videos, aimlapi_video, models, usage, tokens, health, admin, pages,
 )  # fmt: skip
 """They are asked in this order: what is called most comes first."""
 
@@ -47,7 +50,7 @@ def build(house: House, *, lifespan: Any = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.house = house
-    app.add_middleware(FrontDoor)
+    app.add_middleware(FrontDoor, allowed=AllowList(house.cors_origins))
     errors.install(app)
     for door in DOORS:
         app.include_router(door.router)

@@ -14,7 +14,7 @@ from app.domain.money import Basis
 from app.domain.views import EventView, JobView
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """To JSON Schema 60.0 is an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -53,7 +53,7 @@ class JobRequest(Request):
             "buys again once the upstream's log has shown nothing for hours, at the risk of paying twice."
         ),
     )
-    start_within_seconds: Annotated[int, Field(ge=1, le=30 * 86_400), BeforeValidator(_whole)] | None = Field(
+    start_within_seconds: Annotated[int, Field(ge=1, le=30 * 86_400), BeforeValidator(whole)] | None = Field(
         default=None, description="Fail the job, unbought, if it has not been submitted by then."
     )
     reuse: bool = Field(

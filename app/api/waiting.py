@@ -7,10 +7,10 @@ from contextlib import suppress
 
 from fastapi import Request
 
-from app.api import showing
+from app.api import callers, showing
 from app.api.callers import Caller
 from app.api.deps import House, unauthenticated
-from app.db import access, jobs
+from app.db import jobs
 from app.db.engine import Connection
 from app.db.signals import job_topic
 from app.domain.job import Job
@@ -44,12 +44,13 @@ async def until(
 ) -> tuple[Job, JobView]:
     """Return the caller's job, as it is and as shown, once `done` holds or the time is over.
 
-    Raises NotFound, also when the job is deleted meanwhile, and AuthenticationFailed when the key is revoked meanwhile.
+    Raises NotFound, also when the job is deleted meanwhile, and AuthenticationFailed when the credential has
+    ended.
     """
 
     def look(conn: Connection) -> tuple[Job, JobView]:
-        if looked and not access.get_key(conn, caller.key.id).works_at(house.db.now(conn)):
-            raise unauthenticated("This key was revoked or has expired.")
+        if looked and not callers.still_works(conn, caller, now=house.db.now(conn)):
+            raise unauthenticated("This key or token was revoked or has expired.")
         job = jobs.get(conn, job_id, owner=caller.owner)
         return job, showing.show(conn, job, house=house, caller=caller)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.db import access, ledger, schema
+from app.db import access, ledger, revoking, schema
 from app.db.access import Key, Project
 from app.db.engine import Connection
 from app.domain.money import micros_to_usd, usd_to_micros
@@ -24,6 +24,7 @@ keys = typer.Typer(help="Keys open a project's jobs.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NO_LIMIT = "none"
 MOST_BUDGET_MICROS = 10**15
+CANCELED_AT_ONCE = 200
 _SPANS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -65,6 +66,16 @@ def limit_project(
     with transaction() as (conn, now):
         shown = _project(conn, access.limit_project(conn, name, **limits), now=now)
     _show([shown], as_json=as_json, single=True)
+
+
+@projects.command("archive")
+def archive_project(name: str, *, as_json: AsJson = False) -> None:
+    """Let a project make no more jobs, for good, and cancel those it has queued. What was bought is finished."""
+    with transaction() as (conn, now):
+        project = access.archive_project(conn, name, now=now)
+        shown = _project(conn, project, now=now)
+    canceled = _cancel_unsent(project_id=project.id, reason="project_archived")
+    _show([shown | {"canceled_jobs": canceled}], as_json=as_json, single=True)
 
 
 @projects.command("list")
@@ -112,11 +123,33 @@ def list_keys(*, project: str | None = None, as_json: AsJson = False) -> None:
 
 
 @keys.command("revoke")
-def revoke_key(key_id: str, *, as_json: AsJson = False) -> None:
-    """Revoke a key for good; it stops working within five seconds."""
+def revoke_key(
+    key_id: str,
+    *,
+    cancel_queued: Annotated[
+        bool, typer.Option("--cancel-queued", help="Cancel the jobs that it, or a token of it, has queued.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a key for good; it, and the tokens it minted, stop working within five seconds."""
     with transaction() as (conn, now):
-        key = access.revoke_key(conn, key_id, now=now)
-    _show([_key(key)], as_json=as_json, single=True)
+        key = access.revoke_key(conn, key_id, now=now, cancel_queued=cancel_queued)
+    shown = _key(key)
+    if cancel_queued:
+        shown["canceled_jobs"] = _cancel_unsent(project_id=key.project_id, key_id=key.id, reason="key_revoked")
+    _show([shown], as_json=as_json, single=True)
+
+
+def _cancel_unsent(*, project_id: str, key_id: str | None = None, reason: str) -> int:
+    """Cancel in transactions of moderate size, between which a running service gets its turn; return how many."""
+    canceled, done = 0, CANCELED_AT_ONCE
+    while done >= CANCELED_AT_ONCE:
+        with transaction() as (conn, now):
+            done = revoking.cancel_unsent(
+                conn, project_id=project_id, key_id=key_id, reason=reason, now=now, limit=CANCELED_AT_ONCE
+            )
+        canceled += done
+    return canceled
 
 
 @contextmanager

@@ -96,6 +96,18 @@ def project_named(conn: Connection, name: str) -> Project:
     return Project(**row._mapping)
 
 
+def archive_project(conn: Connection, name: str, *, now: datetime) -> Project:
+    """Let the project make no more jobs; raise NotFound. Archiving again changes nothing.
+
+    What is queued is the caller's to cancel (`revoking.cancel_unsent`).
+    """
+    # Waits for creates under way, whose rows refer to the project; those that come later see that it is archived.
+    conn.execute(sa.select(projects.c.id).where(projects.c.name == name).with_for_update())
+    open_still = projects.update().where(projects.c.name == name, projects.c.archived_at.is_(None))
+    conn.execute(open_still.values(archived_at=now))
+    return project_named(conn, name)
+
+
 def create_key(
     conn: Connection,
     *,
@@ -134,9 +146,17 @@ def list_keys(conn: Connection, *, project_id: str | None = None) -> list[Key]:
     return [_as_key(row) for row in conn.execute(query)]
 
 
-def revoke_key(conn: Connection, key_id: str, *, now: datetime) -> Key:
-    """Revoke a key for good; raise NotFound. Revoking again changes nothing."""
+def revoke_key(conn: Connection, key_id: str, *, now: datetime, cancel_queued: bool = False) -> Key:
+    """Revoke a key for good; raise NotFound. Revoking again changes nothing, but for `cancel_queued`.
+
+    That says that its jobs, where they come back unbought, are canceled; those that are queued are the caller's to
+    cancel (`revoking.cancel_unsent`).
+    """
+    # Waits for creates under way, whose rows refer to the key; those that come later see that it is revoked.
+    conn.execute(sa.select(keys.c.id).where(keys.c.id == key_id).with_for_update())
     conn.execute(keys.update().where(keys.c.id == key_id, keys.c.revoked_at.is_(None)).values(revoked_at=now))
+    if cancel_queued:
+        conn.execute(keys.update().where(keys.c.id == key_id).values(cancel_queued=True))
     return get_key(conn, key_id)
 
 

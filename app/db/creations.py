@@ -38,7 +38,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """What was made for a request with an idempotency key; without an `answer` it was deleted since."""
+    """What was made for a request with an idempotency key.
+
+    Without a `fingerprint` it was deleted since; without an `answer` alone, that held a secret and was never stored.
+    """
 
     made_id: str
     fingerprint: str

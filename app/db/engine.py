@@ -144,7 +144,7 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """A transaction of the calling thread, for short commands outside the event loop."""
         with translated(), self.engine.execution_options(writing=True).begin() as conn:
-            conn.info.pop("months", None)
+            ledger.forget_noted(conn)
             yield conn
             ledger.book_sums(conn)
 

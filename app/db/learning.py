@@ -6,7 +6,7 @@ from typing import Any, Literal
 import structlog
 from sqlalchemy import Connection
 
-from app.db import jobs, ledger, log_reader, outcomes, restoring, submissions
+from app.db import jobs, ledger, log_reader, outcomes, restoring, revoking, submissions
 from app.db.columns import insert_if_absent
 from app.db.log_reader import LogRead
 from app.db.settling import carrier, settle
@@ -202,7 +202,7 @@ def _end_search(conn: Connection, job: Job, submission: Submission, *, now: date
     reason = "not_in_usage_log"
     wants_another = job.state is JobState.UNCONFIRMED and job.on_unconfirmed == "resubmit"
     anew = job.expected_micros or 0
-    if wants_another and submission.state is not SubmissionState.ACCEPTED:
+    if wants_another and submission.state is not SubmissionState.ACCEPTED and not revoking.is_unwanted(conn, job):
         # The first one stays reserved beside it until the job ends: it may turn up after all.
         if not ledger.reserve_more(conn, job, micros=anew):
             _leave_to_a_person(conn, job, submission, reason="no_room_in_budget", now=now)

@@ -1,4 +1,4 @@
-"""The ledger: an entry for what was spent, and per project and month the sums that budgets are held against.
+"""The ledger: an entry for what was spent, and the sums that caps are held against: by project and month, by token.
 
 A job's own row says what it holds and what it cost. Whoever changes that goes through `jobs.advance` or `jobs.note`,
 and `follow` books the difference, so that a report that comes twice changes nothing and the sums cannot drift.
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.db import tokens
 from app.db.tables import ledger, months, projects
 from app.domain.errors import InsufficientQuota
 from app.domain.job import Job
@@ -51,13 +52,18 @@ def reserve(conn: Connection, job: Job) -> None:
 
 
 def reserve_more(conn: Connection, job: Job, *, micros: int) -> bool:
-    """Reserve so much more for a job, in its own month; False, and nothing is reserved, if there is no room.
+    """Reserve so much more for a job, in its own month and of its token; False, and nothing is, if there is no room.
 
     The caller then writes it on the job's row, in the same transaction.
     """
     if not _took(conn, job, micros=micros):
         return False
-    _note_change(conn, (job.project_id, month_of(job.created_at)), held=-micros, spent=0)  # the row's change adds it
+    _note_month(conn, job, held=-micros, spent=0)  # the row's change adds it; and if there is none, this takes it back
+    if job.token_id is None:
+        return True
+    if not tokens.spend_more(conn, job.token_id, micros=micros):
+        return False
+    _note_token(conn, job.token_id, held=-micros, spent=0)
     return True
 
 
@@ -86,7 +92,9 @@ def follow(conn: Connection, before: Job | None, after: Job, *, data: dict[str, 
         append(conn, after, kind="extra", source=source, micros=extra, now=now)
     held, spent = after.held_micros - before.held_micros, after.spent_micros - before.spent_micros
     if held or spent:
-        _note_change(conn, (after.project_id, month_of(after.created_at)), held=held, spent=spent)
+        _note_month(conn, after, held=held, spent=spent)
+        if after.token_id is not None:
+            _note_token(conn, after.token_id, held=held, spent=spent)
 
 
 def append(conn: Connection, job: Job, *, kind: Kind, source: str, micros: int, now: datetime) -> None:
@@ -120,18 +128,24 @@ def append_stray(conn: Connection, generation_id: str, *, source: str, micros: i
 
 
 def booked(work: Callable[[Connection], T]) -> Callable[[Connection], T]:
-    """Return `work`, after which the sums of the months that it touched are brought up to date, each once, in order.
+    """Return `work`, after which the sums that it touched are brought up to date, each once, in order.
 
-    So every transaction locks jobs first and months last, in the order of their keys.
+    So every transaction locks jobs first, then months, then tokens, in the order of their keys.
     """
 
     def run(conn: Connection) -> T:
-        conn.info.pop("months", None)
+        forget_noted(conn)
         result = work(conn)
         book_sums(conn)
         return result
 
     return run
+
+
+def forget_noted(conn: Connection) -> None:
+    """Begin anew: what an earlier transaction of this connection noted and did not book was undone with it."""
+    conn.info.pop("months", None)
+    conn.info.pop("tokens", None)
 
 
 def book_sums(conn: Connection) -> None:
@@ -141,12 +155,24 @@ def book_sums(conn: Connection) -> None:
         if held or spent:
             row = {"project_id": project_id, "month": month, "reserved_micros": held, "spent_micros": spent}
             conn.execute(_ADD[conn.dialect.name], row)
+    of_tokens: dict[str, tuple[int, int]] = conn.info.pop("tokens", {})
+    for token_id, (held, spent) in sorted(of_tokens.items()):
+        if held or spent:
+            tokens.add(conn, token_id, held=held, spent=spent)
 
 
-def _note_change(conn: Connection, month: tuple[str, str], *, held: int, spent: int) -> None:
-    noted = conn.info.setdefault("months", {})
-    before = noted.get(month, (0, 0))
-    noted[month] = (before[0] + held, before[1] + spent)
+def _note_month(conn: Connection, job: Job, *, held: int, spent: int) -> None:
+    _note(conn, "months", (job.project_id, month_of(job.created_at)), held=held, spent=spent)
+
+
+def _note_token(conn: Connection, token_id: str, *, held: int, spent: int) -> None:
+    _note(conn, "tokens", token_id, held=held, spent=spent)
+
+
+def _note(conn: Connection, sums: str, of: Any, *, held: int, spent: int) -> None:
+    noted = conn.info.setdefault(sums, {})
+    before = noted.get(of, (0, 0))
+    noted[of] = (before[0] + held, before[1] + spent)
 
 
 def _took(conn: Connection, job: Job, *, micros: int) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db.tables import gate, jobs, model_holds, projects
+from app.db.tables import gate, jobs, keys, model_holds, projects
 from app.domain.job import Job
 from app.domain.states import JobState
 
@@ -16,18 +16,19 @@ AT_MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What a new job finds: its place, what holds submissions of its model, and whether its project is open."""
+    """What a new job finds: its place, what holds submissions of its model, whether its project and key have ended."""
 
     position: int
     hold_reason: str | None
     is_archived: bool
+    is_revoked: bool
 
 
 def arrival(conn: Connection, job: Job) -> Arrival:
     """Return what the job finds that this transaction has just inserted."""
     given = {"project": job.project_id, "its_priority": job.priority, "its_model": job.model, "at_most": AT_MOST + 1}
-    row = conn.execute(_ARRIVAL, given).one()
-    return Arrival(row.place, row.hold or row.model_hold, row.archived_at is not None)
+    row = conn.execute(_ARRIVAL, given | {"its_key": job.key_id}).one()
+    return Arrival(row.place, row.hold or row.model_hold, row.archived_at is not None, row.revoked_at is not None)
 
 
 def positions(conn: Connection, listed: list[Job], *, at_most: int = AT_MOST) -> dict[str, int]:
@@ -74,11 +75,13 @@ _AHEAD = _counted(
 _ARRIVAL = (
     sa.select(
         projects.c.archived_at,
+        keys.c.revoked_at,
         gate.c.hold_reason.label("hold"),
         model_holds.c.reason.label("model_hold"),
         _DEPTH.scalar_subquery().label("place"),  # it counts the new job as well
     )
     .join_from(projects, gate, gate.c.id == 1)
+    .outerjoin(keys, keys.c.id == sa.bindparam("its_key"))
     .outerjoin(model_holds, model_holds.c.model == sa.bindparam("its_model"))
     .where(projects.c.id == sa.bindparam("project"))
 )

@@ -26,9 +26,9 @@ def requote(conn: Connection, job: Job, quoted: Estimate, *, now: datetime) -> s
         return f"{risen}, above its 'max_cost_usd' of {micros_to_usd(held.max_cost_micros)}. Nothing was bought."
     rise = price - (held.expected_micros or 0)
     if not ledger.reserve_more(conn, held, micros=rise):
-        return (
-            f"{risen}, for which the project's budget for {month_of(held.created_at)} has no room. Nothing was bought."
-        )
+        whose = f"the project's budget for {month_of(held.created_at)}"
+        whose += "" if held.token_id is None else ", or its client token,"
+        return f"{risen}, for which {whose} has no room. Nothing was bought."
     data = {"from_usd": micros_to_usd(held.expected_micros or 0), "to_usd": micros_to_usd(price)}
     quote = {"estimated_micros": price, "estimate_basis": quoted.basis}
     jobs.note(conn, held, type="job.requoted", now=now, data=data, reserved_micros=held.reserved_micros + rise, **quote)

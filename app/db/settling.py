@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db import durations, gate, jobs
+from app.db import durations, gate, jobs, revoking
 from app.db.submissions import failure_of, latest, refusals
 from app.db.tables import jobs as jobs_table
 from app.domain.job import Job, Submission
@@ -184,8 +184,9 @@ def _count_doubt(conn: Connection, job: Job, submission: Submission, *, held: ga
 
 
 def _back_to_queue(conn: Connection, job: Job, *, now: datetime, due_at: datetime, reason: str | None) -> Job | None:
-    """Nothing was bought: queue again, or end here if the caller canceled meanwhile."""
-    if job.cancel_requested_at is not None or job.state is JobState.ABANDONED:
+    """Nothing was bought: queue again, or end here if the caller canceled, or its key or project ended, meanwhile."""
+    canceled = job.cancel_requested_at is not None or job.state is JobState.ABANDONED
+    if canceled or revoking.is_unwanted(conn, job):
         return jobs.advance(conn, job, to=JobState.CANCELED, now=now, settled=True)
     changes: dict[str, Any] = {"due_at": due_at, "wait_reason": reason, "search_ended_at": None}
     return jobs.advance(conn, job, to=JobState.QUEUED, now=now, data={"reason": reason}, **changes)

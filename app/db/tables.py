@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from app.db.columns import BigId, Json, UtcDateTime, index, metadata, words
+from app.db.credentials import tokens
 from app.db.standing import deployment, durations, gate, log_reader, model_holds, price_list, workers
 from app.domain.job import SubmissionState
 from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, JobState
@@ -17,6 +18,7 @@ __all__ = [
     "metadata",
     "model_holds",
     "price_list",
+    "tokens",
     "workers",
 ]
 
@@ -48,6 +50,7 @@ keys = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime),
     sa.Column("revoked_at", UtcDateTime),
+    sa.Column("cancel_queued", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 files = sa.Table(
@@ -121,6 +124,7 @@ jobs = sa.Table(
     sa.Column("remixed_from", sa.Text),
     sa.Column("likeness", sa.Text),
     sa.Column("reused_from", sa.Text),
+    sa.Column("token_id", sa.Text),
     sa.CheckConstraint(words("state", JobState), name="state"),
     sa.CheckConstraint(
         f"({words('state', ENDED_FOR_CALLERS)}) = (finished_at IS NOT NULL)", name="finished_at_with_final_state"

@@ -36,6 +36,8 @@ class Job:
     id: str
     project_id: str
     key_id: str | None = None
+    token_id: str | None = None
+    """The client token it was made with, if it was; `key_id` is then the key that minted it."""
     subject: str | None = None
     model: str
     input: dict[str, Any]

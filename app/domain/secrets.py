@@ -1,4 +1,4 @@
-"""Keys: how they are made, recognised and stored. Only a hash of a key is ever kept."""
+"""Keys and client tokens: how they are made, recognised and stored. Only a hash of one is ever kept."""
 
 import binascii
 import hashlib
@@ -7,6 +7,7 @@ import secrets
 from enum import StrEnum
 
 KEY_PREFIX = "rly_"
+TOKEN_PREFIX = "rlt_"  # noqa: S105  # how one begins
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM_BYTES = 24
 _RANDOM_LENGTH = 33
@@ -14,7 +15,7 @@ _CHECK_LENGTH = 6
 
 
 class Scope(StrEnum):
-    """What a key may do."""
+    """What a key or a client token may do."""
 
     JOBS_WRITE = "jobs:write"
     JOBS_READ = "jobs:read"
@@ -27,15 +28,24 @@ DEFAULT_SCOPES = frozenset({Scope.JOBS_READ, Scope.JOBS_WRITE})
 
 def new_key() -> str:
     """Return a fresh key: prefix, 192 random bits, checksum."""
-    body = _base62(int.from_bytes(secrets.token_bytes(_RANDOM_BYTES), "big"), _RANDOM_LENGTH)
-    return f"{KEY_PREFIX}{body}{_checksum(body)}"
+    return _fresh(KEY_PREFIX)
 
 
-def well_formed(key: str) -> bool:
-    """Tell whether `key` can be one of ours, so that a typing error or rubbish costs no database look-up."""
-    body, check = key[len(KEY_PREFIX) : -_CHECK_LENGTH], key[-_CHECK_LENGTH:]
-    shaped = key.startswith(KEY_PREFIX) and len(body) == _RANDOM_LENGTH and key.isascii()
+def new_token() -> str:
+    """Return a fresh client token, made as a key is."""
+    return _fresh(TOKEN_PREFIX)
+
+
+def well_formed(secret: str) -> bool:
+    """Tell whether `secret` can be one of ours, so that a typing error or rubbish costs no database look-up."""
+    body, check = secret[len(KEY_PREFIX) : -_CHECK_LENGTH], secret[-_CHECK_LENGTH:]
+    shaped = secret.startswith((KEY_PREFIX, TOKEN_PREFIX)) and len(body) == _RANDOM_LENGTH and secret.isascii()
     return shaped and hmac.compare_digest(check, _checksum(body))
+
+
+def is_token(secret: str) -> bool:
+    """Tell a client token from a key."""
+    return secret.startswith(TOKEN_PREFIX)
 
 
 def hash_of(key: str) -> str:
@@ -46,6 +56,11 @@ def hash_of(key: str) -> str:
 def hint_of(key: str) -> str:
     """Return the few characters by which people tell keys apart."""
     return f"{key[:8]}…{key[-4:]}"
+
+
+def _fresh(prefix: str) -> str:
+    body = _base62(int.from_bytes(secrets.token_bytes(_RANDOM_BYTES), "big"), _RANDOM_LENGTH)
+    return f"{prefix}{body}{_checksum(body)}"
 
 
 def _checksum(body: str) -> str:

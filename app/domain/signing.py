@@ -1,4 +1,4 @@
-"""Signed, expiring URLs for what a browser opens without headers. Each is bound to one job, one use and one key."""
+"""Signed, expiring URLs for what a browser opens without headers. Each is bound to one job, use and credential."""
 
 import hashlib
 import hmac
@@ -11,14 +11,18 @@ STEP = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Makes and checks signatures with the service's signing secret."""
+    """Makes signatures with the service's signing secret, and checks them with the one before it as well.
+
+    `key_id` names the credential, a key or a client token, with which the URL ends.
+    """
 
     secret: bytes
+    previous: bytes | None = None
+    """Signs nothing; what it signed holds until it expires."""
 
     def sign(self, *, job_id: str, use: str, key_id: str, expires: int) -> str:
         """Return the signature of one use of one job's content until `expires` (Unix seconds)."""
-        message = "\n".join(("reelay-url-1", job_id, use, key_id, str(expires))).encode()
-        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()
+        return _signature(self.secret, job_id=job_id, use=use, key_id=key_id, expires=expires)
 
     def query(self, *, job_id: str, use: str, key_id: str, now: datetime) -> str:
         """Return the query string that opens `use` of the job. Stable for 15 minutes, so that caches keep working."""
@@ -28,9 +32,16 @@ class Signer:
 
     def holds(self, *, job_id: str, use: str, key_id: str, expires: int, signature: str, now: datetime) -> bool:
         """Tell, in constant time, whether the signature is ours and not yet expired."""
-        expected = self.sign(job_id=job_id, use=use, key_id=key_id, expires=expires)
-        genuine = hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))
+        given, genuine = signature.encode("utf-8", "replace"), False
+        for secret in (self.secret, self.previous or self.secret):
+            expected = _signature(secret, job_id=job_id, use=use, key_id=key_id, expires=expires)
+            genuine |= hmac.compare_digest(expected.encode(), given)
         return genuine and now.timestamp() < expires
+
+
+def _signature(secret: bytes, *, job_id: str, use: str, key_id: str, expires: int) -> str:
+    message = "\n".join(("reelay-url-1", job_id, use, key_id, str(expires))).encode()
+    return hmac.new(secret, message, hashlib.sha256).hexdigest()
 
 
 def expiry(now: datetime) -> int:

@@ -168,9 +168,40 @@ def test_keys__are_shown_once_scoped_and_end_within_five_seconds(house: Deployme
         time.sleep(0.2)
 
 
+def test_revoke_and_archive__cancel_what_is_queued(house: Deployment) -> None:
+    """The upstream can't be reached, so that every job waits in the queue."""
+    _, base = house.serve()
+    keys = [house.new_key(project) for project in ("film", "film", "news")]
+    clients = [httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}) for key in keys]
+    made = [client.post("/v1/jobs", json=JOB).json()["id"] for client in clients]
+    token = clients[0].post("/v1/tokens").json()["token"]
+    with httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}) as page:
+        made.append(page.post("/v1/jobs", json=JOB).json()["id"])
+    listed = json.loads(house.run("keys", "list", "--project", "film", "--json"))
+    revoked = json.loads(house.run("keys", "revoke", listed[0]["id"], "--cancel-queued", "--json"))
+    archived = json.loads(house.run("projects", "archive", "news", "--json"))
+    assert (revoked["canceled_jobs"], archived["canceled_jobs"]) == (2, 1)
+    for reader, job, status in ((1, 0, "canceled"), (1, 3, "canceled"), (2, 2, "canceled"), (1, 1, "queued")):
+        assert clients[reader].get(f"/v1/jobs/{made[job]}").json()["status"] == status
+    refused = clients[2].post("/v1/jobs", json=JOB)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "project_archived")
+    for client in clients:
+        client.close()
+
+
+def test_serve__lets_listed_pages_in(house: Deployment) -> None:
+    house.environment["REELAY_CORS_ORIGINS"] = "https://app.example"
+    _, base = house.serve()
+    for origin, allowed in (("https://app.example", "https://app.example"), ("https://evil.example", None)):
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        answer = httpx2.options(f"{base}/v1/jobs", headers=asked)
+        assert answer.headers.get("access-control-allow-origin") == allowed
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["projects", "archive", "nowhere"], "no project named"),
         (["keys", "create", "--project", "nowhere", "--name", "x"], "no project named"),
         (["keys", "revoke", "key_nothing"], "no key"),
     ],

@@ -229,6 +229,24 @@ def test_rotation__of_a_key_while_serving(house: Deployment) -> None:
     assert opened(base, fresh["video"]["url"]).status_code == 200
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_rotation__of_the_signing_secret_with_the_previous_one_beside_it(house: Deployment) -> None:
+    process, base = house.serve()
+    key = house.new_key()
+    with client_for(base, key) as client:
+        job = make_video(client)
+    process.stop()
+    house.environment["REELAY_SIGNING_SECRET_PREVIOUS_FILE"] = str(house.folder / "data" / "signing-secret")
+    house.environment["REELAY_SIGNING_SECRET"] = "fedcba9876543210" * 4
+    process, base = house.serve(name="two-secrets")
+    old = job["video"]["url"]
+    assert opened(base, old).status_code == 200
+    with client_for(base, key) as client:
+        fresh = client.get(f"/v1/jobs/{job['id']}").raise_for_status().json()["video"]["url"]
+    assert fresh.partition("signature=")[2] != old.partition("signature=")[2]
+    assert opened(base, fresh).status_code == 200
+
+
 def test_rotation__of_the_signing_secret(house: Deployment, database_url: str | None) -> None:
     process, base = house.serve()
     key = house.new_key()

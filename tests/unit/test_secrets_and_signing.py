@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain import secrets
+from app.domain import origins, secrets
 from app.domain.signing import LIFETIME, STEP, Signer
 
 NOW = datetime(2026, 11, 23, 12, 7, tzinfo=UTC)
@@ -74,3 +74,46 @@ def test_query__is_stable_within_a_step_and_lives_an_hour() -> None:
     assert len(queries) == 1
     expires = int(queries.pop().split("expires=")[1].split("&")[0])
     assert LIFETIME <= datetime.fromtimestamp(expires, UTC) - NOW <= LIFETIME + STEP
+
+
+def test_signer__what_the_previous_secret_signed_holds_and_nothing_is_signed_with_it() -> None:
+    made = {"job_id": "j", "use": "video", "key_id": "k", "expires": int(NOW.timestamp()) + 60}
+    before, after = Signer(b"a" * 32), Signer(b"b" * 32, b"a" * 32)
+    old, new = before.sign(**made), after.sign(**made)  # type: ignore[arg-type]
+    assert new == Signer(b"b" * 32).sign(**made) != old  # type: ignore[arg-type]
+    for signature in (old, new):
+        assert after.holds(**made, signature=signature, now=NOW)  # type: ignore[arg-type]
+        assert not after.holds(**made | {"job_id": "other"}, signature=signature, now=NOW)  # type: ignore[arg-type]
+        assert not after.holds(**made, signature=signature, now=NOW + timedelta(seconds=60))  # type: ignore[arg-type]
+    assert not after.holds(**made, signature=Signer(b"c" * 32).sign(**made), now=NOW)  # type: ignore[arg-type]
+
+
+def test_new_token__is_told_from_a_key() -> None:
+    token, key = secrets.new_token(), secrets.new_key()
+    assert secrets.well_formed(token) and secrets.is_token(token)
+    assert not secrets.is_token(key)
+    assert not secrets.well_formed(token[:-1] + ("0" if token[-1] != "0" else "1"))
+
+
+@pytest.mark.parametrize("text", ["https://a.example:443", "http://localhost:5173", "http://[::1]:80", "https://a-b.c"])
+def test_origin__is_written_as_browsers_do(text: str) -> None:
+    assert origins.origin(text) == text.removesuffix(":443").removesuffix(":80")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("*", "null", "", "a.example", "ftp://a.example", "https://", "https://a.example/", "https://a.example/x"),
+        *(
+            "https://A.example",
+            "https://*.example",
+            "https://u@a.example",
+            "https://a.example:0",
+            "https://a.example\n",
+        ),
+        *("https://a.example https://b.example", "https://a.example?x", "https://.", "https://-a"),
+    ],
+)
+def test_origin__anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no origin"):
+        origins.origin(text)

@@ -225,6 +225,27 @@ def test_signing_secret__is_made_once_for_its_owner_only(monkeypatch: pytest.Mon
     assert Settings.load().secret_for_signing() == made
 
 
+def test_previous_secret__is_none_unless_given_and_no_placeholder(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().previous_secret_for_signing() is None
+    found = load(monkeypatch, {"REELAY_SIGNING_SECRET_PREVIOUS": GOOD_SECRET})
+    assert found.previous_secret_for_signing() == GOOD_SECRET.encode()
+    with pytest.raises(SettingsError, match="REELAY_SIGNING_SECRET_PREVIOUS is a placeholder"):
+        load(monkeypatch, {"REELAY_SIGNING_SECRET_PREVIOUS": "too short"}).previous_secret_for_signing()
+
+
+def test_cors_origins__are_exact_and_none_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().allowed_origins == frozenset()
+    found = load(monkeypatch, {"REELAY_CORS_ORIGINS": "https://a.example:443, http://localhost:5173,"})
+    assert found.allowed_origins == {"https://a.example", "http://localhost:5173"}
+
+
+@pytest.mark.parametrize("listed", ["*", "null", "https://*.a.example", "a.example", "https://a.example/"])
+def test_cors_origins__what_is_no_origin_is_named(monkeypatch: pytest.MonkeyPatch, listed: str) -> None:
+    [line] = refusal(monkeypatch, {"REELAY_CORS_ORIGINS": f"https://b.example,{listed}"})
+    assert line.startswith("REELAY_CORS_ORIGINS: ")
+    assert repr(listed) in line
+
+
 def test_kept_secret__differs_from_place_to_place(tmp_path: Path) -> None:
     assert kept_secret(tmp_path / "one") != kept_secret(tmp_path / "two")
 
