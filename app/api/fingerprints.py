@@ -21,6 +21,11 @@ def of_form(form: Form) -> str:
     return _hash("form", [sorted(parts, key=lambda part: part[0]) for parts in (form.texts, files)])
 
 
+def of_upload(sha256: str) -> str:
+    """Return the hash of a form that holds one file and nothing else, by the file's own."""
+    return _hash("upload", sha256)
+
+
 def of_request(method: str, path: str, *, body: str) -> str:
     """Return the hash of a request by that of its body."""
     return _hash("request", [method, path, body])

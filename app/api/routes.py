@@ -12,6 +12,7 @@ from app.api import (
     creating,
     document,
     errors,
+    files,
     forecasting,
     health,
     jobs,
@@ -30,7 +31,7 @@ DESCRIPTION = (
 
 
 DOORS = (
-    jobs, creating, forecasting, content, openai_videos, aimlapi_video, models, usage, health, admin, pages,
+    jobs, creating, forecasting, content, files, openai_videos, aimlapi_video, models, usage, health, admin, pages,
 )  # fmt: skip
 """They are asked in this order: what is called most comes first."""
 
