@@ -2,6 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST_TO_NEWEST := 3.11 3.12 3.13
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 CLIENTS := openai2 openai3 litellm requests
 PYTEST_ARGS ?= -n 2 --dist worksteal
@@ -13,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients check image bench torture lock clean
+.PHONY: help demo serve test test-clients test-pythons check image bench torture lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +31,23 @@ test: $(VENV)/.ready-dev ## Run the tests (PYTEST_ARGS=tests/db: only these, in 
 
 test-clients: $(VENV)/.ready-dev $(CLIENTS:%=$(VENV)/clients/%/.ready) ## Run the newest OpenAI SDKs, LiteLLM and programs for the AI/ML API against the sandbox
 	@$(CLEAN_ENV) CLIENT_ENVIRONMENTS=$(CURDIR)/$(VENV)/clients $(BIN)/python -m pytest tests/clients/check_clients.py
+
+# A name may be a shim without a Python behind it: each is asked. ~/.pyenv has what pyenv installed and did not choose.
+test-pythons: ## Run the guard's vectors and the unit tests on Python 3.11, 3.12 and 3.13, those that are here
+	@found=""; \
+	for version in $(OLDEST_TO_NEWEST); do \
+		python=""; \
+		for name in python$$version "$$HOME"/.pyenv/versions/$$version.*/bin/python; do \
+			if [ -z "$$python" ] && "$$name" -c 'import ensurepip, venv' 2>/dev/null; then python=$$name; fi; \
+		done; \
+		if [ -z "$$python" ]; then echo "Python $$version: not found here, not tested"; continue; fi; \
+		found="$$found $$version"; \
+		echo "Python $$version: $$("$$python" -c 'import sys; print(sys.version.split()[0])') at $$python"; \
+		$(MAKE) --no-print-directory $(VENV)/pythons/$$version/.ready ON="$$python" && \
+			$(CLEAN_ENV) $(VENV)/pythons/$$version/bin/python -m pytest tests/outbound tests/unit || exit 1; \
+	done; \
+	[ -n "$$found" ] || { echo "None of Python $(OLDEST_TO_NEWEST) is here." >&2; exit 1; }; \
+	echo "Tested on Python$$found"
 
 check: $(VENV)/.ready-dev ## Check style, types, import contracts, the Dockerfile and that the migrations are up to date
 	@$(BIN)/ruff check
@@ -79,6 +97,13 @@ $(VENV)/clients/requests/.ready: CLIENT := requests
 $(VENV)/clients/%/.ready: | $(BIN)/pip
 	@echo "Installing $(CLIENT) ..."
 	@$(BIN)/python -m venv $(@D) && $(@D)/bin/python -m pip install --quiet $(CLIENT)
+	@touch $@
+
+$(VENV)/pythons/%/.ready: requirements-dev.lock requirements.lock
+	@echo "Installing for Python $* ..."
+	@"$(ON)" -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --require-hashes -r requirements.lock
+	@$(@D)/bin/python -m pip install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
 
 # The stamps: what is installed is not looked at again until its lock, or pyproject.toml, changes.

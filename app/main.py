@@ -91,6 +91,7 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
             default_reserve_micros=settings.default_reserve_micros,
             max_in_flight=settings.upstream_max_in_flight,
             max_image_bytes=settings.max_upload_bytes,
+            spool=settings.spool_dir,
             allow_unknown_models=settings.allow_unknown_models,
             content_origin=await _content_origin(store) if settings.content_redirect else None,
         )

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from app.db import schema
 from app.db.engine import Database
 from app.db.tables import metadata
+from tests import canary
 from tests.postgres import Databases, open_postgres
 
 
@@ -39,10 +41,13 @@ class Emptied:
                 (table, [dict(row._mapping) for row in conn.execute(sa.select(table))])
                 for table in metadata.sorted_tables
             ]
+        self._watch = " UNION ALL ".join(canary.in_table(table.name) for table in metadata.sorted_tables)
 
     def empty(self) -> None:
         with self._database.transaction() as conn:
             conn.exec_driver_sql("SET LOCAL lock_timeout = '10s'")  # a test that left a transaction open is told so
+            for (table,) in conn.exec_driver_sql(self._watch):
+                canary.note(f"the table {table}")
             for table, _ in reversed(self._seed):
                 conn.execute(table.delete())
             for table, rows in self._seed:
@@ -51,6 +56,28 @@ class Emptied:
 
     def close(self) -> None:
         self._database.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    """Fail a test that showed the upstream key."""
+    report: pytest.TestReport = yield
+    if call.when == "teardown":
+        seen = canary.take_seen()
+        seen += [name for name, text in report.sections if canary.UPSTREAM_KEY in text]
+        if seen:
+            report.outcome = "failed"
+            report.longrepr = f"The upstream key shows in: {', '.join(seen)}"
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Watch from the first test to the last; then look through all that they left behind."""
+    with pytest.MonkeyPatch.context() as patch, canary.watching(patch):
+        yield
+    for name in canary.in_files(tmp_path_factory.getbasetemp()):
+        canary.note(f"the file {name}")
 
 
 @pytest.fixture

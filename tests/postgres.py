@@ -24,6 +24,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
+from tests import canary
+
 TIME_ZONE = "Asia/Kathmandu"
 """Far from UTC and by an odd number of minutes, so that a time which lost its zone fails a test."""
 
@@ -73,6 +75,8 @@ class Databases:
 
     def drop_database(self, url: str) -> None:
         """Drop the database and end the connections that are left to it."""
+        for table in canary.in_postgres(url):
+            canary.note(f"the table {table}")
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_name(url))))
 
     def _execute(self, statement: sql.Composed) -> None:

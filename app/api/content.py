@@ -120,9 +120,16 @@ async def read_content(
         return _stored(job, variant), _link_seconds(expires_at, signed, now=now)
 
     stored, link_seconds = await house.db.read(find)
+    return await deliver(request, stored, download=download, link_seconds=link_seconds, house=house)
+
+
+async def deliver(
+    request: Request, stored: Stored, *, download: bool, link_seconds: int | None, house: House
+) -> Response:
+    """Answer with the object, or with a link into the storage where one may open for some seconds."""
     size = await _size(house, stored)
     if size is None:
-        log.error("object_missing", key=stored.key, job_id=job_id)
+        log.error("object_missing", key=stored.key)
         raise _missing()
     headers = _headers(stored, download=download)
     if showing.unchanged(request.headers.get("if-none-match"), headers["ETag"]):
@@ -130,7 +137,7 @@ async def read_content(
     if request.method == "HEAD":
         return Response(headers=headers | {"Content-Length": str(size)}, media_type=stored.content_type)
     # Only we can ask the browser to save a file: a signed link says nothing but what the storage knows.
-    if house.content_origin is not None and not download:
+    if house.content_origin is not None and link_seconds is not None and not download:
         return await _redirected(stored, seconds=link_seconds, house=house)
     return await _streamed(stored, headers=headers, size=size, wanted=_range(request, headers["ETag"]), house=house)
 
@@ -181,7 +188,7 @@ async def _redirected(stored: Stored, *, seconds: int, house: House) -> Response
 
 
 def _missing() -> NotFound:
-    return NotFound("The video is no longer stored.", code="content_missing")
+    return NotFound("The content is no longer stored.", code="content_missing")
 
 
 def _headers(stored: Stored, *, download: bool) -> dict[str, str]:

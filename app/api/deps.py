@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -53,6 +54,8 @@ class House:
     """Longer images are scaled down: no model makes larger videos."""
     max_clip_bytes: int = 30 << 20
     max_sound_bytes: int = 15 << 20
+    spool: Path | None = None
+    """Where an upload lies until it is checked; None takes the system's folder for such."""
     allow_unknown_models: bool = False
     """Whether a model that the upstream lists and the catalogue lacks may be used, its input unchecked."""
     own_prices: Mapping[str, Any] = field(default_factory=dict)

@@ -58,6 +58,39 @@ CONTENT: Described = {
     304: {"description": "The caller has it already."},
 }
 
+_MEDIA_BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/*", "video/*", "audio/*")}
+FILE_CONTENT: Described = {
+    200: {"description": "All of it.", "content": _MEDIA_BYTES},
+    206: {"description": "The range asked for.", "content": _MEDIA_BYTES},
+    304: {"description": "The caller has it already."},
+}
+FILE_AGAIN: Described = {
+    201: {
+        "headers": {
+            "Location": {"schema": {"type": "string"}, "description": "The file's address."},
+            "Idempotent-Replayed": {
+                "schema": {"type": "string", "enum": ["true"]},
+                "description": "The file was uploaded by an earlier try of this request.",
+            },
+        }
+    }
+}
+FILE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "required": ["file"],
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}
+
 EXAMPLE: dict[str, Any] = {
     "model": "veo2/image-to-video",
     "input": {

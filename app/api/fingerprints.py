@@ -38,6 +38,11 @@ def _plain(value: Any) -> Any:
             return value
 
 
+def of_upload(sha256: str) -> str:
+    """Return the hash of a form that holds one file and nothing else, by the file's own."""
+    return _hash("upload", sha256)
+
+
 def of_request(method: str, path: str, *, body: str) -> str:
     """Return the hash of a request by that of its body."""
     return _hash("request", [method, path, body])

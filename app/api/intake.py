@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,7 @@ _ADVICE = {"image": "Save it anew as a JPEG", "video": "Save it anew as an MP4",
 
 
 CheckedMedia = CheckedImage | CheckedClip
-_SUFFIXES = {
+SUFFIXES = {
     "image/jpeg": "jpg", "image/png": "png",
     "video/mp4": "mp4", "video/quicktime": "mov", "video/webm": "webm", "video/x-matroska": "mkv",
     "audio/mpeg": "mp3", "audio/wav": "wav", "audio/mp4": "m4a", "audio/aac": "aac", "audio/ogg": "ogg",
@@ -46,10 +46,11 @@ class Upload:
 
     id: str
     media: CheckedMedia
+    folder: str = files.INLINE
 
     @property
     def storage_key(self) -> str:
-        return f"{files.INLINE}{self.id}.{_SUFFIXES[self.media.content_type]}"
+        return f"{self.folder}{self.id}.{SUFFIXES[self.media.content_type]}"
 
     def row(self, caller: Caller, *, now: datetime, expires_at: datetime) -> File:
         return File(
@@ -57,14 +58,19 @@ class Upload:
             project_id=caller.key.project_id,
             subject=caller.key.subject,
             content_type=self.media.content_type,
-            size_bytes=len(self.media.data),
+            size_bytes=self.media.size_bytes,
             width=self.media.width,
             height=self.media.height,
             sha256=self.media.sha256,
             storage_key=self.storage_key,
             created_at=now,
             expires_at=expires_at,
+            scaled_from=self._scaled_from(),
         )
+
+    def _scaled_from(self) -> dict[str, int] | None:
+        size = self.media.scaled_from if isinstance(self.media, CheckedImage) else None
+        return None if size is None else {"width": size[0], "height": size[1]}
 
 
 @dataclass(slots=True)
@@ -102,19 +108,10 @@ class Intake:
         return upload.id
 
     async def _checked(self, value: str, *, kind: MediaKind, param: str) -> CheckedMedia:
-        try:
+        with faults_named(kind, param=param):
             if kind == "image":
                 return await self._image(value)
             return await self._clip(value, kind=kind)
-        except (NotAnImage, NotAClip) as error:
-            raise InvalidRequest(str(error), code=f"invalid_{kind}", param=param) from None
-        except StorageFailed:
-            raise
-        except MediaError as error:
-            # The decoder died over it. Most likely the file is to blame; a machine out of memory says so in the log.
-            log.warning("upload_check_failed", kind=kind, reason=str(error))
-            message = f"The file could not be decoded. {_ADVICE[kind]} and send that."
-            raise InvalidRequest(message, code=f"{kind}_not_decodable", param=param) from None
 
     async def _image(self, value: str) -> CheckedMedia:
         cap = self.house.max_image_bytes
@@ -131,6 +128,22 @@ class Intake:
         if data is None:
             data = await asyncio.to_thread(clips.from_data_uri, value, kind=kind, max_bytes=cap)
         return await clips.check(data, kind=kind, max_bytes=cap, max_pixels=self.house.max_image_pixels)
+
+
+@contextmanager
+def faults_named(kind: MediaKind, *, param: str) -> Iterator[None]:
+    """Turn what decoding an upload raises into InvalidRequest."""
+    try:
+        yield
+    except (NotAnImage, NotAClip) as error:
+        raise InvalidRequest(str(error), code=f"invalid_{kind}", param=param) from None
+    except StorageFailed:
+        raise
+    except MediaError as error:
+        # The decoder died over it. Most likely the file is to blame; a machine out of memory says so in the log.
+        log.warning("upload_check_failed", kind=kind, reason=str(error))
+        message = f"The file could not be decoded. {_ADVICE[kind]} and send that."
+        raise InvalidRequest(message, code=f"{kind}_not_decodable", param=param) from None
 
 
 def _kind_of(value: str, data: bytes | None) -> MediaKind:

@@ -135,6 +135,28 @@ class EventList(BaseModel):
     has_more: bool
 
 
+class Size(BaseModel):
+    """Pixels, upright."""
+
+    width: int
+    height: int
+
+
+class FileView(BaseModel):
+    """An upload, as it is kept and sent upstream."""
+
+    id: str
+    object: Literal["file"] = "file"
+    content_type: str = Field(description="What decoding found, whatever the upload was called.")
+    size_bytes: int
+    width: int | None = Field(description="Null for a sound.")
+    height: int | None
+    sha256: str
+    scaled_from: Size | None = Field(description="What an image measured that was scaled down; null for all others.")
+    created_at: datetime
+    expires_at: datetime = Field(description="When it is deleted. A job that uses it moves this on.")
+
+
 class QuoteView(BaseModel):
     """What a job is expected to cost."""
 

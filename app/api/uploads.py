@@ -1,15 +1,18 @@
 """What was uploaded with a job: stored first, recorded in the job's own transaction; and files that are named by id."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import structlog
 
 from app.api.callers import Caller
+from app.api.deps import House
 from app.api.intake import Intake, Upload
 from app.db import files
+from app.db.creations import Creation
 from app.db.engine import Connection
-from app.domain.errors import InvalidRequest, StorageFailed
+from app.domain.errors import InvalidRequest, StorageFailed, Unavailable
 from app.domain.job import File
 from app.media.store import Store
 
@@ -20,7 +23,11 @@ async def store_all(uploads: list[Upload], *, store: Store) -> None:
     """Store the bytes of all, or of none."""
     try:
         for upload in uploads:
-            await store.put_bytes(upload.storage_key, upload.media.data, content_type=upload.media.content_type)
+            data, content_type = upload.media.data, upload.media.content_type
+            if isinstance(data, bytes):
+                await store.put_bytes(upload.storage_key, data, content_type=content_type)
+            else:
+                await store.put_file(upload.storage_key, data, content_type=content_type)
     except StorageFailed:
         await discard([upload.storage_key for upload in uploads], store=store)
         raise
@@ -40,6 +47,38 @@ async def discard(storage_keys: list[str], *, store: Store) -> bool:
 
 Prints = Mapping[str, str]
 """The SHA-256 of the bytes of files, by their ids."""
+
+
+async def committed(record: Callable[[Connection], str | Creation], *, upload: Upload, house: House) -> str | Creation:
+    """Run the transaction that records an upload, and see it through although its caller leaves.
+
+    Unless the file was made its stored bytes are deleted again.
+    """
+    task = asyncio.ensure_future(_commit(record, upload=upload, house=house))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+async def _commit(record: Callable[[Connection], str | Creation], *, upload: Upload, house: House) -> str | Creation:
+    try:
+        made = await house.db.write(record)
+    except Unavailable:
+        # The database may have committed and died before it said so: the bytes go only if there surely is no row.
+        try:
+            if not await house.db.read(lambda conn: files.exists(conn, upload.id)):
+                await discard([upload.storage_key], store=house.store)
+        except Unavailable:
+            log.error("file_outcome_unknown", file_id=upload.id, key=upload.storage_key)
+        raise
+    except Exception:
+        await discard([upload.storage_key], store=house.store)
+        raise
+    if isinstance(made, Creation):
+        await discard([upload.storage_key], store=house.store)
+    return made
 
 
 def record(conn: Connection, intake: Intake, *, caller: Caller, now: datetime) -> Prints:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -26,21 +26,32 @@ BODY_SECONDS = 300.0
 
 async def read_body(request: Request, *, cap: int) -> bytes:
     """Return the whole body; raise PayloadTooLarge as soon as it is known to pass `cap` bytes."""
+    body = bytearray()
+
+    async def extend(chunk: bytes) -> None:
+        body.extend(chunk)
+
+    await pour(request, extend, cap=cap)
+    return bytes(body)
+
+
+async def pour(request: Request, take: Callable[[bytes], Awaitable[None]], *, cap: int) -> None:
+    """Hand the body to `take`, piece by piece; raise PayloadTooLarge as soon as it is known to pass `cap` bytes."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("Compressed bodies are not taken; send it as it is.")
     stated = request.headers.get("content-length", "")
     if stated.isdecimal() and int(stated[:20]) > cap:
         raise _too_large(cap)
-    body = bytearray()
+    size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > cap:
+                size += len(chunk)
+                if size > cap:
                     raise _too_large(cap)
+                await take(chunk)
     except TimeoutError:
         raise RequestTimeout(f"The body did not arrive within {BODY_SECONDS:g} seconds.") from None
-    return bytes(body)
 
 
 def _too_large(cap: int) -> PayloadTooLarge:

@@ -117,9 +117,9 @@ def answer_of(conn: Connection, made_id: str) -> str | None:
     return answer
 
 
-def scrub(conn: Connection, made_id: str) -> None:
+def scrub(conn: Connection, *made_ids: str) -> None:
     """Forget what was asked and answered. A key still stands for it, so that nothing is made anew unnoticed."""
-    conn.execute(creations.update().where(T.made_id == made_id).values(answer=None, fingerprint=""))
+    conn.execute(creations.update().where(T.made_id.in_(made_ids)).values(answer=None, fingerprint=""))
 
 
 def forget_expired(conn: Connection, *, now: datetime, limit: int) -> int:

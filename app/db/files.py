@@ -1,5 +1,6 @@
 """Uploads: what a project gave us to send along, until it expires."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -7,13 +8,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from app.db import creations
+from app.db.jobs import Owner
 from app.db.tables import files, job_files, jobs
+from app.domain.errors import Conflict, NotFound
 from app.domain.job import File, Job
-from app.domain.states import TERMINAL
+from app.domain.states import ENDED_FOR_CALLERS, TERMINAL, JobState
 
 T = files.c
 INLINE = "inputs/"
 """Where the bytes lie that came within a job: they go with the last job that uses them."""
+UPLOADED = "uploads/"
+"""Where those lie that were uploaded by themselves: they stay until they expire or are deleted."""
 
 
 FILE_COLUMNS = [T[name] for name in File.__dataclass_fields__]
@@ -38,6 +44,36 @@ def get_many(
     if subject is not None:
         query = query.where(T.subject == subject)
     return {row.id: _as_file(row) for row in conn.execute(query)}
+
+
+def get(conn: Connection, file_id: str, *, owner: Owner, now: datetime, lock: bool = False) -> File:
+    """Return the owner's file; raise NotFound for any other id, and once its time is over."""
+    assert owner.project_id is not None, "files are always asked for by a project"
+    found = get_many(conn, [file_id], project_id=owner.project_id, subject=owner.subject, lock=lock).get(file_id)
+    if found is None or found.expires_at <= now:
+        raise NotFound("There is no such file here: it has expired, or never was.")
+    return found
+
+
+def exists(conn: Connection, file_id: str) -> bool:
+    """Tell whether there is a row of this id, whoever owns it."""
+    return conn.execute(sa.select(T.id).where(T.id == file_id)).first() is not None
+
+
+def withdraw(conn: Connection, file_id: str, *, owner: Owner, now: datetime) -> File:
+    """Let nobody use the owner's file any more, and return it: its bytes can be deleted.
+
+    Raises Conflict while a job may still send it upstream. The row's lock makes a new job that names the file wait, and
+    then not find it.
+    """
+    file = get(conn, file_id, owner=owner, now=now, lock=True)
+    if _used_by_unfinished(conn, [file.id], ended=ENDED_FOR_CALLERS):
+        raise Conflict(
+            "A job that has not finished uses this file. Cancel the job, or delete the file afterwards.",
+            code="file_in_use",
+        )
+    condemn(conn, [file.id], now=now)
+    return file
 
 
 def keep_until(conn: Connection, ids: list[str], *, until: datetime) -> None:
@@ -73,13 +109,14 @@ def condemn_expired(conn: Connection, *, now: datetime, keep_used_until: datetim
 def condemn(conn: Connection, ids: list[str], *, now: datetime) -> None:
     """Mark uploads: nobody can use them any more, and their bytes go at once or with the next sweep."""
     conn.execute(files.update().where(T.id.in_(ids)).values(condemned_at=now, expires_at=now))
+    creations.scrub(conn, *ids)
 
 
-def _used_by_unfinished(conn: Connection, ids: list[str]) -> set[str]:
+def _used_by_unfinished(conn: Connection, ids: list[str], *, ended: Collection[JobState] = TERMINAL) -> set[str]:
     query = (
         sa.select(job_files.c.file_id)
         .join(jobs, jobs.c.id == job_files.c.job_id)
-        .where(job_files.c.file_id.in_(ids), jobs.c.state.not_in(sorted(TERMINAL)))
+        .where(job_files.c.file_id.in_(ids), jobs.c.state.not_in(sorted(ended)))
     )
     return set(conn.execute(query).scalars()) if ids else set()
 

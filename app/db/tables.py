@@ -68,6 +68,7 @@ files = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime, nullable=False),
     sa.Column("condemned_at", UtcDateTime),
+    sa.Column("scaled_from", Json),
     sa.Index("ix_files_expires_at", "expires_at"),
 )
 

@@ -170,3 +170,5 @@ class File:
     storage_key: str
     created_at: datetime
     expires_at: datetime
+    scaled_from: dict[str, int] | None = None
+    """Width and height as uploaded, of an image that was scaled down."""

@@ -1,13 +1,13 @@
 """Uploads that claim to be videos or sounds: checked by decoding in a child process, and kept as they came."""
 
-import asyncio
-import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.errors import NotAClip
 from app.media.child import DecoderCrashed, Limits, decode
-from app.media.inline import decode_data_uri
+from app.media.inline import decode_data_uri, too_large
+from app.media.source import Source, look, sha256_of
 
 ClipKind = Literal["video", "audio"]
 TAKEN = {
@@ -34,7 +34,8 @@ class Container:
 class CheckedClip:
     """A video or a sound as it was uploaded. `sha256` is that of `data`, in hex; a sound has no size in pixels."""
 
-    data: bytes
+    data: Source
+    size_bytes: int
     content_type: str
     width: int | None
     height: int | None
@@ -80,28 +81,56 @@ def from_data_uri(text: str, *, kind: ClipKind, max_bytes: int) -> bytes:
     )
 
 
-async def check(data: bytes, *, kind: ClipKind, max_bytes: int, max_pixels: int) -> CheckedClip:
+async def check(source: Source, *, kind: ClipKind, max_bytes: int, max_pixels: int) -> CheckedClip:
     """Decode the beginning of an upload in a child process, with the demuxer that its first bytes name.
 
     Raises NotAClip with a sentence for the user, and DecoderCrashed when the decoder died or ran into its limits.
     """
-    if len(data) > max_bytes:
-        raise NotAClip(f"The {_NOUNS[kind]} is larger than {max_bytes} bytes.")
-    container = sniff(data)
-    content_type = container.video if container and kind == "video" else container.audio if container else None
-    if container is None or content_type is None:
+    head, size = await look(source)
+    if size > max_bytes:
+        raise NotAClip(too_large(_NOUNS[kind], max_bytes))
+    container = sniff(head)
+    if container is None or (kind == "video" and container.video is None):
         raise NotAClip(f"This is no {_NOUNS[kind]} that Reelay knows; send an {TAKEN[kind]}.")
+    return await _probed(source, container, kind=kind, size=size, max_pixels=max_pixels)
+
+
+async def check_either(source: Source, *, max_bytes: Mapping[ClipKind, int], max_pixels: int) -> CheckedClip:
+    """The same for an upload that nobody said the kind of: a video if it has one, else a sound."""
+    head, size = await look(source)
+    container = sniff(head)
+    if container is None:
+        raise NotAClip(
+            f"This is no video and no sound that Reelay knows; send an {TAKEN['video']}, or {TAKEN['audio']}."
+        )
+    kind: ClipKind | None = None if container.video else "audio"
+    clip = await _probed(source, container, kind=kind, size=size, max_pixels=max_pixels)
+    kind = "video" if clip.content_type == container.video else "audio"
+    if size > max_bytes[kind]:
+        raise NotAClip(too_large(_NOUNS[kind], max_bytes[kind]))
+    return clip
+
+
+async def _probed(
+    source: Source, container: Container, *, kind: ClipKind | None, size: int, max_pixels: int
+) -> CheckedClip:
     decoded = await decode(
         "app.media.decode_clip:probe",
-        source=data,
+        source=source,
         arguments={"demuxer": container.demuxer, "kind": kind, "max_pixels": max_pixels},
         limits=_LIMITS,
         refusal=NotAClip,
     )
     match decoded.facts:
-        case {"width": int() | None as width, "height": int() | None as height}:
-            digest = await asyncio.to_thread(hashlib.sha256, data)
-            return CheckedClip(
-                data=data, content_type=content_type, width=width, height=height, sha256=digest.hexdigest()
-            )
+        case {"width": int() | None as width, "height": int() | None as height, "kind": "video" | "audio" as found}:
+            content_type = container.video if found == "video" else container.audio
+            if content_type is not None:
+                return CheckedClip(
+                    data=source,
+                    size_bytes=size,
+                    content_type=content_type,
+                    width=width,
+                    height=height,
+                    sha256=await sha256_of(source),
+                )
     raise DecoderCrashed("The decoder's answer cannot be read.")

@@ -20,16 +20,17 @@ from av.stream import Disposition
 from app.media.decode_video import check_boxes
 from app.media.decoder import Refused
 
-_WORDS = {"video": "video", "audio": "sound"}
+_WORDS = {"video": "video", "audio": "sound", None: "file"}
 
 
-def probe(source: BinaryIO, *, demuxer: str, kind: str, max_pixels: int) -> tuple[dict[str, Any], bytes]:
-    """Return the size in pixels, if it has any. Raises Refused."""
+def probe(source: BinaryIO, *, demuxer: str, kind: str | None, max_pixels: int) -> tuple[dict[str, Any], bytes]:
+    """Return the size in pixels, if it has any, and the kind; None takes either. Raises Refused."""
     source = io.BytesIO(source.read())  # an upload comes through a pipe, and demuxers jump about
     if demuxer == "mp4":
         check_boxes(source)
     with _opened(source, demuxer=demuxer, kind=kind) as container:
         moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        kind = kind or ("video" if moving else "audio")
         streams: list[Any] = moving if kind == "video" else list(container.streams.audio)
         if not streams:
             raise Refused(f"The file holds no {_WORDS[kind]}.")
@@ -44,11 +45,12 @@ def probe(source: BinaryIO, *, demuxer: str, kind: str, max_pixels: int) -> tupl
         frame = next((frame for packet in container.demux(stream) for frame in packet.decode()), None)
         if frame is None:
             raise Refused(f"The {_WORDS[kind]} is empty or cut off.")
-        return {"width": getattr(frame, "width", None), "height": getattr(frame, "height", None)}, b""
+        size = {"width": getattr(frame, "width", None), "height": getattr(frame, "height", None)}
+        return size | {"kind": kind}, b""
 
 
 @contextmanager
-def _opened(source: BinaryIO, *, demuxer: str, kind: str) -> Iterator[av.container.InputContainer]:
+def _opened(source: BinaryIO, *, demuxer: str, kind: str | None) -> Iterator[av.container.InputContainer]:
     options = {"protocol_whitelist": "file"}
     try:
         with av.open(source, "r", format=demuxer, options=options, metadata_errors="replace") as container:

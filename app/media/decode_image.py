@@ -38,7 +38,10 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 def normalise(source: BinaryIO, *, max_pixels: int, max_side: int | None) -> tuple[dict[str, Any], bytes]:
-    """Return the new image's size and bytes. Raises Refused with a sentence for the user."""
+    """Return the new image's size, and the one it had if it was scaled; and its bytes.
+
+    Raises Refused with a sentence for the user.
+    """
     data = source.read()
     if data[8:12] == b"WEBP":
         # Pillow allocates the whole canvas when it merely opens a WebP.
@@ -55,7 +58,9 @@ def normalise(source: BinaryIO, *, max_pixels: int, max_side: int | None) -> tup
     is_jpeg = image.format in ("JPEG", "MPO")
     subsampling = _sampling(image)
     pixels = _plain(_upright(image))
+    scaled_from = None
     if max_side is not None and max(pixels.size) > max_side:
+        scaled_from = pixels.size
         pixels.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     pixels.info = {}  # the writers copy comments, profiles and transparency from here
     written = io.BytesIO()
@@ -63,7 +68,7 @@ def normalise(source: BinaryIO, *, max_pixels: int, max_side: int | None) -> tup
         pixels.save(written, "JPEG", quality=JPEG_QUALITY, subsampling=subsampling)
     else:
         pixels.save(written, "PNG")
-    return {"width": pixels.width, "height": pixels.height}, written.getvalue()
+    return {"width": pixels.width, "height": pixels.height, "scaled_from": scaled_from}, written.getvalue()
 
 
 def _check_size(width: int, height: int, *, max_pixels: int) -> None:

@@ -1,12 +1,11 @@
 """Uploads that claim to be images: checked by decoding, turned upright, stripped of everything but pixels."""
 
-import asyncio
-import hashlib
 from dataclasses import dataclass
 
 from app.domain.errors import NotAnImage
 from app.media import inline
 from app.media.child import DecoderCrashed, Limits, decode
+from app.media.source import Source, look, sha256_of
 
 JPEG, PNG, WEBP = "image/jpeg", "image/png", "image/webp"
 _WRONG_KINDS = {
@@ -37,6 +36,12 @@ class CheckedImage:
     width: int
     height: int
     sha256: str
+    scaled_from: tuple[int, int] | None = None
+    """Width and height of the upload, upright, where the image was scaled down."""
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data)
 
 
 def sniff(data: bytes) -> str | None:
@@ -58,21 +63,22 @@ def decode_data_uri(text: str, *, max_bytes: int) -> bytes:
     )
 
 
-async def normalise(data: bytes, *, max_pixels: int, max_side: int | None) -> CheckedImage:
+async def normalise(source: Source, *, max_pixels: int, max_side: int | None) -> CheckedImage:
     """Decode an upload in a child process and write it anew: upright, in sRGB, without any metadata.
 
     JPEG stays JPEG (quality 95); PNG and WebP become PNG. Animations are refused, not silently cut to a frame. An image
     longer than `max_side` pixels is scaled down. Raises NotAnImage with a sentence for the user, and DecoderCrashed
     when the decoder died or ran into its limits.
     """
-    claimed = sniff(data)
+    head, size = await look(source)
+    claimed = sniff(head)
     if claimed is None:
-        raise NotAnImage(f"This is {_kind_of(data)}; send a JPEG, PNG or WebP image.")
+        raise NotAnImage(f"This is {name_of(head)}; send a JPEG, PNG or WebP image.")
     decoded = await decode(
         "app.media.decode_image:normalise",
-        source=data,
+        source=source,
         arguments={"max_pixels": max_pixels, "max_side": max_side},
-        limits=_limits(max_pixels, input_bytes=len(data)),
+        limits=_limits(max_pixels, input_bytes=size),
         refusal=NotAnImage,
     )
     match decoded.facts:
@@ -82,10 +88,21 @@ async def normalise(data: bytes, *, max_pixels: int, max_side: int | None) -> Ch
             raise DecoderCrashed("The image decoder's answer cannot be read.")
     if sniff(decoded.blob) != content_type:
         raise DecoderCrashed("The image decoder answered with something else than an image.")
-    digest = await asyncio.to_thread(hashlib.sha256, decoded.blob)
     return CheckedImage(
-        data=decoded.blob, content_type=content_type, width=width, height=height, sha256=digest.hexdigest()
+        data=decoded.blob,
+        content_type=content_type,
+        width=width,
+        height=height,
+        sha256=await sha256_of(decoded.blob),
+        scaled_from=_size(decoded.facts.get("scaled_from")),
     )
+
+
+def _size(found: object) -> tuple[int, int] | None:
+    match found:
+        case [int(width), int(height)] if width > 0 and height > 0:
+            return width, height
+    return None
 
 
 def _limits(max_pixels: int, *, input_bytes: int) -> Limits:
@@ -99,7 +116,8 @@ def _limits(max_pixels: int, *, input_bytes: int) -> Limits:
     )
 
 
-def _kind_of(data: bytes) -> str:
+def name_of(data: bytes) -> str:
+    """Return, in words, what begins with these bytes and is no image that we take."""
     if not data:
         return "an empty file"
     start = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n")

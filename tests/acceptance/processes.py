@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import httpx2
 
+from tests.canary import UPSTREAM_KEY
+
 READY_SECONDS = 60
 SANDBOX_KEY = "sandbox-key"
 
@@ -110,7 +112,8 @@ class Process:
 @contextmanager
 def sandbox(folder: Path, *options: str) -> Iterator[str]:
     """Run the simulated upstream and yield its address. Every film is the same small one."""
-    command = ["app.sandbox", "--port", "0", "--data-dir", str(folder / "sandbox"), "--tiny", *options]
+    command = ["app.sandbox", "--port", "0", "--data-dir", str(folder / "sandbox"), "--tiny"]
+    command += ["--key", SANDBOX_KEY, "--key", UPSTREAM_KEY, *options]
     process = Process(command, log=folder / "sandbox.log", ready="sandbox listening on ", environment={})
     try:
         process.start()
@@ -136,7 +139,7 @@ class Deployment:
         self.environment = {
             "REELAY_DATA_DIR": str(folder / "data"),
             "REELAY_UPSTREAM_URL": upstream_url,
-            "REELAY_UPSTREAM_API_KEY": SANDBOX_KEY,
+            "REELAY_UPSTREAM_API_KEY": UPSTREAM_KEY,
             "REELAY_SIGNING_SECRET": "0123456789abcdef" * 4,
             "REELAY_POLL_INTERVAL_SECONDS": "0.3",
             "REELAY_UPSTREAM_MAX_IN_FLIGHT": "10",

@@ -16,6 +16,7 @@ import pytest
 from app.db import deployment
 from app.db.engine import Database
 from tests.acceptance.processes import Deployment, Process, clean_environment, free_port, ledger, sandbox
+from tests.canary import UPSTREAM_KEY
 
 JOB = {"model": "veo2", "input": {"prompt": "A boat"}}
 
@@ -237,7 +238,7 @@ def test_stop__a_waiting_caller_is_answered_and_the_process_ends(house: Deployme
 
 def test_demo__with_real_money_asks_for_consent(folder: Path) -> None:
     with sandbox(folder, "--speed", "40") as upstream:
-        real = {"REELAY_UPSTREAM_URL": upstream, "REELAY_UPSTREAM_API_KEY": "sandbox-key"}
+        real = {"REELAY_UPSTREAM_URL": upstream, "REELAY_UPSTREAM_API_KEY": UPSTREAM_KEY}
         out = str(folder / "out.mp4")
         refused = reelay("demo", "--real", "--out", out, folder=folder, **real, REELAY_ACCEPT_COST_USD="2.49")
         assert "2.50 USD" in complaint(refused)

@@ -17,8 +17,9 @@ from app.cli.finding import Finding, failed, fine
 from app.db import deployment
 from app.db.engine import Database
 from app.settings import Settings
-from tests.acceptance.processes import SANDBOX_KEY, Deployment, sandbox
+from tests.acceptance.processes import Deployment, sandbox
 from tests.acceptance.test_commands import reelay
+from tests.canary import UPSTREAM_KEY
 
 CANARY = "canary-7f3e9a1b5c2d8e4f6a0b"
 GOOD_SECRET = "0123456789abcdef" * 4
@@ -122,7 +123,7 @@ def test_upstream__an_empty_account_buys_nothing(
 ) -> None:
     with sandbox(folder, "--balance", balance) as upstream:
         monkeypatch.setenv("REELAY_UPSTREAM_URL", upstream)
-        monkeypatch.setenv("REELAY_UPSTREAM_API_KEY", SANDBOX_KEY)
+        monkeypatch.setenv("REELAY_UPSTREAM_API_KEY", UPSTREAM_KEY)
         account, prices = examine(provider.upstream)
     assert (account.level, prices.level) == (level, "ok")
 

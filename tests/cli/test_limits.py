@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.processes import SANDBOX_KEY, clean_environment
+from tests.acceptance.processes import clean_environment
+from tests.canary import UPSTREAM_KEY
 from tests.cli.conftest import Served
 
 
@@ -74,7 +75,7 @@ def test_ledger_check__reports_a_purchase_that_is_not_ours(tmp_path: Path, serve
         body = {"model": "veo2", "input": {"prompt": "A boat for the books"}}
         job = client.post("/v1/jobs", json=body, headers={"Prefer": "wait=30"}).raise_for_status().json()
         assert job["status"] == "succeeded"
-    account = {"REELAY_UPSTREAM_URL": served.upstream_url, "REELAY_UPSTREAM_API_KEY": SANDBOX_KEY}
+    account = {"REELAY_UPSTREAM_URL": served.upstream_url, "REELAY_UPSTREAM_API_KEY": UPSTREAM_KEY}
     assert reelay("projects", "create", "film", folder=tmp_path).returncode == 0
     done = reelay("ledger", "check", folder=tmp_path, **account)
     assert done.returncode == 1, done.stderr

@@ -18,8 +18,9 @@ from pydantic import SecretStr
 
 from app.domain.errors import UpstreamFailure
 from app.upstream.client import UpstreamClient
+from tests.canary import UPSTREAM_KEY
 
-KEY = "sk-very-secret-0123456789"
+KEY = UPSTREAM_KEY
 PATH = "/v2/video/generations"
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -33,7 +33,9 @@ from app.workers.restored import RestoreWatch
 from app.workers.save import Saver
 from app.workers.submit import Submitter
 from app.workers.sweep import Sweeper
+from tests.canary import UPSTREAM_KEY
 
+KEYS = (*SandboxConfig.keys, UPSTREAM_KEY)
 T0 = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DEPLOYMENT = "d1"
 WINDOW_SECONDS = 6 * 3600
@@ -69,7 +71,7 @@ def sandbox_options() -> dict[str, Any]:
 @pytest.fixture
 def upstream_url(tmp_path: Path, clock: Clock, sandbox_options: dict[str, Any]) -> Iterator[str]:
     options = {"render": "tiny", "speed": 1000.0, "seed": 1, "clock": clock.timestamp} | sandbox_options
-    with running(SandboxConfig(data_dir=tmp_path / "sandbox", **options)) as url:
+    with running(SandboxConfig(data_dir=tmp_path / "sandbox", keys=KEYS, **options)) as url:
         yield url
 
 
@@ -189,7 +191,7 @@ class Room:
 @pytest.fixture
 async def room(database: Database, upstream_url: str, clock: Clock, tmp_path: Path) -> AsyncIterator[Room]:
     db = Database(database.url, clock=clock)
-    key = SecretStr("sandbox-key")
+    key = SecretStr(UPSTREAM_KEY)
     async with UpstreamClient(upstream_url, api_key=key, submit_timeout_seconds=2, fetch_timeout_seconds=2) as upstream:
         made = Room(db, upstream, clock=clock, url=upstream_url, folder=tmp_path)
 
