@@ -124,11 +124,10 @@ def _accuse(part: Part, point: str, first: Victim, job_id: str) -> None:
     moved = [note["settled"][1] for note in later if note.get("settled") and note["by"] == _commit_of(point)]
     if point in NOT_TO_POST:
         part.require(not posted, f"stopped at {point}, it posted {posted}")
-        part.require(not moved, f"stopped at {point}, it moved the job to {moved}")
-    elif point in SAVING:
+    if point in SAVING:
         part.require(not moved, f"stopped at {point}, it moved the job to {moved}")
     elif point != POINTS[0]:
-        # Its answer is the news: recorded, it may move the job, and only to where a paid answer leads.
+        # To where a recorded answer leads, its own or a successor's, anybody may move the job; to nowhere else.
         part.require(set(moved) <= {"generating"}, f"stopped at {point}, it moved the job to {moved}")
 
 
