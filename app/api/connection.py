@@ -76,6 +76,7 @@ class BoundedConnection(HttpToolsProtocol):
         error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
         body = json.dumps({"error": error | {"request_id": request_id}}).encode()
         head = b"HTTP/1.1 %s %s\r\ncontent-type: application/json\r\nx-request-id: %s\r\nconnection: close\r\n"
+        head += b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
         self.transport.write(head % (status, reason, request_id.encode()))
         self.transport.write(b"content-length: %d\r\n\r\n" % len(body) + body)
         self.transport.close()

@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 LONGEST_URL = 8192
 UNREAD = frozenset({401, 403, 408, 413, 415, 429})
 """Refusals that come before the body was read to its end."""
+_NOTHING = "default-src 'none'; frame-ancestors 'none'"
+"""The policy of what is no page. A browser shows videos and images in pages of its own, which it would break."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
 
@@ -81,6 +83,9 @@ class _Answer:
             headers["X-Request-Id"] = self._request_id
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "no-referrer"
+            headers["X-Frame-Options"] = "DENY"
+            if headers.get("content-type") == "application/json":
+                headers.setdefault("Content-Security-Policy", _NOTHING)
             headers.update(self._state.get("rate_headers", {}))
             self.cors.mark(headers)
             if self.status in UNREAD:

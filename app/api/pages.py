@@ -1,4 +1,4 @@
-"""The page for people, and its files: no build step, nothing inline, nothing from another host."""
+"""The pages for people, and their files: no build step, nothing inline, nothing from another host."""
 
 import hashlib
 from dataclasses import dataclass
@@ -45,6 +45,12 @@ async def read_page(request: Request, house: HouseDep) -> Response:
     return _served(request, _first_page(house.mode, house.max_image_bytes), origin=house.content_origin)
 
 
+@router.api_route("/docs", methods=["GET", "HEAD"])
+async def read_docs(request: Request, house: HouseDep) -> Response:
+    """The API's description as a page: it reads our own /openapi.json and nothing else."""
+    return _served(request, _docs(), origin=house.content_origin)
+
+
 @router.api_route("/web/{name}", methods=["GET", "HEAD"])
 async def read_file(name: str, request: Request, house: HouseDep) -> Response:
     """A file of the page."""
@@ -59,6 +65,11 @@ def _first_page(mode: str, max_image_bytes: int) -> Page:
     html = (FOLDER / "index.html").read_text("utf-8")
     html = html.replace("{{mode}}", mode).replace("{{max_image_bytes}}", str(max_image_bytes))
     return Page(html.encode(), "text/html; charset=utf-8")
+
+
+@cache
+def _docs() -> Page:
+    return Page((FOLDER / "docs.html").read_bytes(), "text/html; charset=utf-8")
 
 
 @cache

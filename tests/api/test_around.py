@@ -170,14 +170,16 @@ async def test_request_id__that_is_odd_is_replaced(client: httpx2.AsyncClient, g
 
 @one_database
 async def test_every_answer__has_security_headers(client: httpx2.AsyncClient) -> None:
-    for path in ("/v1/jobs", "/healthz", "/nowhere", "/openapi.json"):
+    for path in ("/v1/jobs", "/healthz", "/nowhere", "/openapi.json", "/", "/docs", "/web/docs.js", f"/{'x' * 9000}"):
         answer = await client.get(path)
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'; ")
 
 
 @one_database
-@pytest.mark.parametrize("path", ["/v1", "/v1/jobs/", "/v2/jobs", "/docs", "/redoc", "/v1/jobs/x/y", "//v1/jobs"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/jobs/", "/v2/jobs", "/docs/", "/redoc", "/v1/jobs/x/y", "//v1/jobs"])
 async def test_unknown_address__is_404(client: httpx2.AsyncClient, path: str) -> None:
     answer = await client.get(f"https://reelay.test{path}")
     assert require_error(answer, 404)["type"] == "not_found_error"

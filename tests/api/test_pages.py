@@ -17,8 +17,8 @@ from tests.api.conftest import ClientFor, require_error
 FOLDER = Path(pages.FOLDER)
 SAMPLE = "sample.jpg"
 SERVED = sorted(path.name for path in FOLDER.iterdir() if path.suffix in (".css", ".js", ".svg", ".jpg"))
-WRITTEN = [FOLDER / name for name in [*SERVED, "index.html"] if name != SAMPLE]
-LARGEST = 45_000
+WRITTEN = [FOLDER / name for name in [*SERVED, "index.html", "docs.html"] if name != SAMPLE]
+LARGEST = 52_000
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -99,10 +99,22 @@ async def test_read_page__tells_the_mode(client_for: ClientFor, house: House, mo
     assert "{{" not in answer.text
 
 
-async def test_read_page__refers_only_to_files_that_are_there(visitor: httpx2.AsyncClient) -> None:
-    references = Elements((await visitor.get("/")).text).references()
-    assert {"web/style.css", "web/page.js", "web/favicon.svg"} <= set(references)
+async def test_docs__is_a_page_under_the_same_policy(visitor: httpx2.AsyncClient) -> None:
+    page, docs = await visitor.get("/"), await visitor.get("/docs")
+    assert (docs.status_code, docs.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert docs.headers["content-security-policy"] == page.headers["content-security-policy"]
+    assert docs.headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize(("path", "script"), [("/", "web/page.js"), ("/docs", "web/docs.js")])
+async def test_read_page__refers_only_to_files_that_are_there(
+    visitor: httpx2.AsyncClient, path: str, script: str
+) -> None:
+    references = Elements((await visitor.get(path)).text).references()
+    assert {"web/style.css", script, "web/favicon.svg"} <= set(references)
     for reference in references:
+        if reference == "openapi.json":
+            continue
         answer = await visitor.get(f"/{reference}")
         assert answer.status_code == 200, reference
         assert answer.headers["content-type"] == TYPES[Path(reference).suffix]
@@ -115,7 +127,9 @@ def test_modules__import_only_modules_that_are_there() -> None:
         for name in re.findall(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""", path.read_text("utf-8"))
     }
     assert imported
-    assert {name.removeprefix("./") for name in imported} | {"page.js"} == {p.name for p in FOLDER.glob("*.js")}
+    assert {name.removeprefix("./") for name in imported} | {"page.js", "docs.js"} == {
+        p.name for p in FOLDER.glob("*.js")
+    }
     assert all(name.startswith("./") for name in imported)
 
 
@@ -153,6 +167,7 @@ async def test_read_file__head(visitor: httpx2.AsyncClient, path: str) -> None:
         "/web/",
         "/web/nothing.js",
         "/web/__init__.py",
+        "/web/docs.html",
         "/web/index.html",  # without its mode it is not the page
         "/web/page.js/",
         "/web/PAGE.JS",
@@ -178,11 +193,12 @@ async def test_read_file__only_reads(visitor: httpx2.AsyncClient) -> None:
 
 
 def test_pages__are_no_part_of_the_api_document(app: FastAPI) -> None:
-    assert not [path for path in app.openapi()["paths"] if path == "/" or path.startswith("/web")]
+    assert not [path for path in app.openapi()["paths"] if path in ("/", "/docs") or path.startswith("/web")]
 
 
-def test_document__has_nothing_inline() -> None:
-    document = Elements((FOLDER / "index.html").read_text("utf-8"))
+@pytest.mark.parametrize("name", ["index.html", "docs.html"])
+def test_document__has_nothing_inline(name: str) -> None:
+    document = Elements((FOLDER / name).read_text("utf-8"))
     assert document.inline == ""
     attributes = {name for _, found in document.found for name in found}
     assert not [name for name in attributes if name == "style" or name.startswith("on")]
