@@ -31,7 +31,7 @@ MOVES = ("Submitter._submit", "Saver._copy")
 """The commits by which a worker moves what it holds a lease on."""
 WRAPPED = {
     UpstreamClient: ("submit", "fetch", "log_page", "balance", "prices", "transactions"),
-    Store: ("put_file", "put_bytes", "read", "list", "delete"),
+    Store: ("put_file", "put_bytes", "copy", "read", "list", "delete"),
 }
 REASON = "torture"
 OFTEN = 3
