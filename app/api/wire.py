@@ -138,7 +138,7 @@ def parse_value(body: bytes) -> Any:
 
 
 def _refuse_crowds(text: str) -> None:
-    """Refuse absurd numbers of values before any is made: an empty list is three bytes here, and seventy as an object."""
+    """Refuse absurd numbers of values before any is made: three bytes of an empty list become seventy."""
     if text.count(",") + text.count("[") + text.count("{") < MOST_VALUES:
         return
     values, strings = 1, 0
