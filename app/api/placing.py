@@ -41,8 +41,8 @@ class Face(Protocol):
         """Return the job's address on this face."""
         ...
 
-    def first(self, body: str, *, headers: dict[str, str]) -> Response:
-        """Answer with the body of a job that was new when it was written."""
+    def first(self, body: str, *, status: int | None, headers: dict[str, str]) -> Response:
+        """Answer with a body that was stored; `status` is None for a job that was new when it was written."""
         ...
 
     def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
@@ -93,8 +93,9 @@ async def create(
     body = await wire.parse(request, cap=house.max_body_bytes)
     call = Call(house, caller, asking.read(request, body, idempotency_key=key, caller=caller), face)
     if known := await asking.known(call.asked, house=house):
-        return _replayed(known, call)
-    order = read(body.content, await offering.offer(house))
+        return await _replayed(known, call)
+    offer = await offering.offer(house)
+    order = await wire.off_loop(body.size, lambda: read(body.content, offer))
     quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
     estimating.require_within(quoted, cap_micros=estimating.cap_of(order.request.max_cost_usd))
     intake = Intake(house, order.attached)
@@ -125,7 +126,7 @@ async def create_again(
     body = await wire.parse_optional(request, cap=house.max_body_bytes)
     call = Call(house, caller, asking.read(request, body, idempotency_key=key, caller=caller), face)
     if known := await asking.known(call.asked, house=house):
-        return _replayed(known, call)
+        return await _replayed(known, call)
     insert, job_id = await prepare(body.content), new_id("job")
 
     def insert_new(conn: Connection, _now: datetime) -> Job:
@@ -188,15 +189,15 @@ def _make(
     live: Callable[[Connection], Job | None] = lambda _conn: None,
 ) -> Made | Creation:
     """The transaction: find what an earlier try of the same request made, else make it."""
-    asked, house, caller = call.asked, call.house, call.caller
+    asked = call.asked
     if asked.idempotency_key is None:
         creations.serialise(conn, asked)
-    now = house.db.now(conn)
+    now = call.house.db.now(conn)
     under_way = live(conn)
     if earlier := _earlier(conn, call, now=now):
         return earlier
     if under_way:
-        return Made(under_way, showing.show(conn, under_way, house=house, caller=caller), status=200)
+        return _echoed(conn, under_way, call, now=now)
     return _remembered(conn, insert(conn, now), call)
 
 
@@ -210,6 +211,18 @@ def _earlier(conn: Connection, call: Call, *, now: datetime) -> Made | Creation 
         return None
     job = jobs.get(conn, made_id, owner=call.caller.owner)
     return Made(job, showing.show(conn, job, house=call.house, caller=call.caller), is_replay=True)
+
+
+def _echoed(conn: Connection, job: Job, call: Call, *, now: datetime) -> Made | Creation:
+    """Note, where the request has a key, that it stands for a job that another request had made."""
+    view = showing.show(conn, job, house=call.house, caller=call.caller)
+    if call.asked.idempotency_key is None:
+        return Made(job, view, status=200)
+    # Links to a video are signed when they are sent, and stored nowhere. A finished job stays as it is without.
+    answer = call.face.body(job, view) if view.video is None else ""
+    own_id = new_id("echo")
+    known = creations.remember(conn, call.asked, made_id=own_id, answer=answer, now=now, stands_for=job.id)
+    return known or Made(job, view, answer or None, status=200)
 
 
 def _remembered(conn: Connection, job: Job, call: Call) -> Made:
@@ -258,15 +271,19 @@ def _insert(
     )
 
 
-def _replayed(known: Creation, call: Call) -> Response:
-    body = asking.require_same(known, call.asked)
-    return call.face.first(body, headers={"Location": call.face.location(known.made_id)} | asking.REPLAYED)
+async def _replayed(known: Creation, call: Call) -> Response:
+    body, status = asking.require_same(known, call.asked), 200 if known.is_echo else None
+    headers = {"Location": call.face.location(known.made_id)} | asking.REPLAYED
+    if body:
+        return call.face.first(body, status=status, headers=headers)
+    found = await call.house.db.read(partial(_found, job_id=known.made_id, call=call))
+    return call.face.latest(found.job, found.view, status=status, headers=headers)
 
 
 async def _answer(made: Made | Creation, call: Call, *, seconds: int) -> Response:
     """Answer with a committed job, whatever happens: an error would make the client post, and pay, again."""
     if isinstance(made, Creation):
-        return _replayed(made, call)
+        return await _replayed(made, call)
     job, view, house, caller = made.job, made.view, call.house, call.caller
     headers = {"Location": call.face.location(job.id)} | waiting.applied(seconds)
     headers |= asking.REPLAYED if made.is_replay else {}
@@ -274,7 +291,7 @@ async def _answer(made: Made | Creation, call: Call, *, seconds: int) -> Respons
         if seconds:
             job, view = await waiting.until(waiting.ended, job_id=job.id, house=house, caller=caller, seconds=seconds)
         elif made.answer is not None:
-            return call.face.first(made.answer, headers=headers)
+            return call.face.first(made.answer, status=made.status, headers=headers)
         return call.face.latest(job, view, status=made.status, headers=headers)
     except Exception:
         log.exception("job_answer_failed", job_id=job.id)

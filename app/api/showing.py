@@ -51,11 +51,11 @@ def answer(view: JobView, job: Job, *, status: int = 200, headers: dict[str, str
     return Response(body, status_code=status, media_type="application/json", headers=told | (headers or {}))
 
 
-def first_view(stored: str, *, headers: dict[str, str]) -> Response:
-    """Return a job as it was when it was new: what `answer` would have returned then."""
+def first_view(stored: str, *, status: int, headers: dict[str, str]) -> Response:
+    """Return a job as it was when it was first told of; when new, what `answer` would have returned then."""
     body = stored.encode()
     told = {"ETag": etag(1, body), "Cache-Control": "private, no-cache", "Retry-After": str(ASK_AGAIN_SECONDS)}
-    return Response(body, status_code=201, media_type="application/json", headers=told | headers)
+    return Response(body, status_code=status, media_type="application/json", headers=told | headers)
 
 
 def etag(event_count: int, body: bytes) -> str:
