@@ -119,6 +119,7 @@ jobs = sa.Table(
     sa.Column("parked", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("attachment", Json),
     sa.Column("remixed_from", sa.Text),
+    sa.Column("each_micros", sa.BigInteger),
     sa.CheckConstraint(words("state", JobState), name="state"),
     sa.CheckConstraint(
         f"({words('state', ENDED_FOR_CALLERS)}) = (finished_at IS NOT NULL)", name="finished_at_with_final_state"
