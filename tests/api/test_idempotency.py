@@ -207,20 +207,6 @@ async def test_retry__with_a_key_is_replayed_even_once_it_ended(
     assert count(database, "jobs") == 2
 
 
-async def test_retry__that_is_under_way_is_not_stored(
-    client: httpx2.AsyncClient, database: Database, me: Caller
-) -> None:
-    failed = make_job(database, me, state=JobState.FAILED)
-    url = f"/v1/jobs/{failed.id}/retry"
-    live = await client.post(url)
-    same = await client.post(url, headers=KEY)
-    assert (same.status_code, same.json()["id"]) == (200, live.json()["id"])
-    assert "idempotent-replayed" not in same.headers
-    await client.post(f"{live.headers['location']}/cancel")
-    fresh = await client.post(url, headers=KEY)
-    assert fresh.status_code == 201 and fresh.json()["id"] != live.json()["id"]
-
-
 async def test_create__fifty_at_once_make_one_job(
     client_for: ClientFor, caller: tuple[Caller, str], database: Database, storage: Path, make_house: MakeHouse
 ) -> None:
