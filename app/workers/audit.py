@@ -27,6 +27,8 @@ MARGIN = timedelta(days=2)
 FEW = 10
 """At most one missing charge in so many is believed, or a single one. What an upstream reports and never charges is
 rare; a great part missing means an account, a filter or a spelling that we misunderstand."""
+CHARGED_AFTER = timedelta(hours=1)
+"""A charge lands once its generation has ended: that much later than the request, at least, the first one may stand."""
 EXAMPLES = 3
 
 
@@ -174,7 +176,7 @@ def _believed(account: Account, owed: list[Expected], missing: list[Expected]) -
     if not account.movements or None in account.unreadable or len(missing) > max(1, len(owed) // FEW):
         return set()
     oldest = min(charge.created_at for charge in account.movements)
-    return {one.job_id for one in missing if one.bought_at >= oldest}
+    return {one.job_id for one in missing if one.bought_at >= oldest - CHARGED_AFTER}
 
 
 def _correct(conn: Connection, *, db: Database, differ: Sequence[Owned]) -> list[Difference]:
