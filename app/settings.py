@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
-from app.db.engine import ArgumentError, Database
+from app.db.engine import ArgumentError, Database, password_of
 from app.domain.money import usd_to_micros
 from app.domain.origins import origin
 from app.domain.overrides import read_overrides
@@ -224,6 +225,17 @@ class Settings(BaseSettings):
         value = self.signing_secret_previous.get_secret_value()
         refuse_placeholder("REELAY_SIGNING_SECRET_PREVIOUS", value)
         return value.encode()
+
+    def literals(self) -> list[str]:
+        """Return every secret of these settings, for the logs to leave out. One that is wrong is refused elsewhere."""
+        given = (self.upstream_api_key, self.signing_secret_previous)
+        found = [secret.get_secret_value().strip() for secret in given if secret]
+        for url in filter(None, (self.database_url, self.database_listen_url)):
+            with suppress(ArgumentError, ValueError):
+                found.append(password_of(url))
+        with suppress(SettingsError, OSError, ValueError):
+            found.append(self.secret_for_signing().decode())
+        return [secret for secret in found if secret]
 
 
 def open_database(settings: Settings) -> Database:

@@ -5,22 +5,36 @@ import re
 import sys
 from collections.abc import Collection, MutableMapping
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import structlog
 
 _PATTERNS = [
     (re.compile(r"rl[yt]_[0-9A-Za-z]{16,}"), "rly_[redacted]"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+"), r"\1 [redacted]"),
+    (re.compile(r"(?i)(?<![a-z])(bearer|basic)(?:\s|\+|%(?:25)*20)+[\w.~+/=%-]+"), r"\1 [redacted]"),
     (
-        re.compile(r"(?i)(x-amz-signature|x-(?:amz|goog)-credential|signature|token|sig)(?:=|%3d)[^&\s\"']+"),
+        re.compile(r"(?i)(x-amz-signature|x-(?:amz|goog)-credential|signature|token|sig)(?:=|%(?:25)*3d)[^&\s\"']+"),
         r"\1=[redacted]",
     ),
-    (re.compile(r"(://[^/\s:@]+):[^@\s/]+@"), r"\1:[redacted]@"),
-    (re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=]+"), "data:[redacted]"),
+    # As JSON has it, also within a text of JSON.
+    (
+        re.compile(r"(?i)(token|signature|sig|secret|password|api_?key)(\\*[\"']\s*:\s*\\*[\"'])[^\"']+"),
+        r"\1\2[redacted]",
+    ),
+    # A password may hold what ought to be escaped in it: all up to the last @ is taken for one.
+    (re.compile(r"(://[^/\s:]*):[^\s\"'<>]{1,512}@"), r"\1:[redacted]@"),
+    (re.compile(r"(?i)data:[^,\s\"'<>]{0,200};base64,[\w+/=%-]+"), "data:[redacted]"),
 ]
 
-_MARKS = ("rly_", "rlt_", "bearer", "basic", "=", "%3d", "://", "data:")
-"""Each pattern needs one of them: nearly all values hold none, and are done with at once."""
+_MARKS = (
+    *("rly_", "rlt_", "bearer", "basic", "=", "%3d", "%25", "://", "data:"),
+    *("token", "sig", "secret", "password", "apikey", "api_key"),
+)
+"""Each pattern needs one of them, in lower case: nearly all values hold none, and are done with at once."""
+
+
+_MOST_DECODINGS = 3
+"""How often a secret may have been percent-encoded on its way into a line."""
 
 
 class Redactor:
@@ -34,8 +48,7 @@ class Redactor:
 
     def clean(self, value: Any) -> Any:
         if isinstance(value, str):
-            for literal in self._literals:
-                value = value.replace(literal, "[redacted]")
+            value = self._without_literals(value)
             lowered = value.lower()
             if any(mark in lowered for mark in _MARKS):
                 for pattern, replacement in _PATTERNS:
@@ -46,6 +59,16 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self.clean(inner) for inner in value]
         return value
+
+    def _without_literals(self, text: str) -> str:
+        for literal in self._literals:
+            text = text.replace(literal, "[redacted]")
+        decoded = text
+        for _ in range(_MOST_DECODINGS if self._literals and "%" in text else 0):
+            decoded = unquote(decoded)
+            if any(literal in decoded for literal in self._literals):
+                return "[redacted]"
+        return text
 
 
 def configure(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app import back_room
-from app.db import claims, log_reader
+from app.db import audit_turn, claims, log_reader
 from app.domain import retry
 from app.workers import loop, probe, reconcile, save, submit
 from app.workers.audit import Auditor
@@ -43,6 +43,7 @@ def install(*, sets_of_workers: int = 1, loops: bool = True) -> None:
     log_reader.READ_LEASE = timedelta(seconds=1)
     log_reader.SLACK = timedelta(seconds=30)
     log_reader.AUDIT_INTERVAL = timedelta(seconds=3)
+    audit_turn.LEASE = timedelta(seconds=1)
     claims.TRIAL_PAUSE = timedelta(seconds=4)
     probe.PROBE_PAUSE = timedelta(seconds=2)
     retry.HOLD_SECONDS = 0.5
@@ -61,7 +62,7 @@ def install(*, sets_of_workers: int = 1, loops: bool = True) -> None:
             if loops and isinstance(duty, Sweeper):
                 duty.interval_seconds = SWEEP_SECONDS
             if loops and isinstance(duty, Auditor):
-                duty.interval_seconds = AUDIT_SECONDS
+                duty.interval_seconds = duty.every_seconds = AUDIT_SECONDS
         return made
 
     back_room.duties = duties

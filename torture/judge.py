@@ -156,7 +156,7 @@ def _ledgers_agree(part: Part, books: Books) -> None:
     part.counts["micros"] += ours
     part.require(ours == theirs, f"our ledger says {ours} micro-dollars, the sandbox {theirs}")
     held = sum(
-        0 if job.settled or job.charged_micros is not None else job.reserved_micros for job in books.jobs.values()
+        0 if job.settled else max(0, job.reserved_micros - (job.charged_micros or 0)) for job in books.jobs.values()
     )
     spent = {job.id: (job.charged_micros or 0) + job.extra_micros for job in books.jobs.values()}
     for job_id, micros in spent.items():

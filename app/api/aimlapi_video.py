@@ -5,13 +5,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.api import aimlapi_shapes, describing, placing, showing, wire
+from app.api import aimlapi_shapes, describing, forms, placing, showing, wire
 from app.api.aimlapi_shapes import Generation
 from app.api.deps import Creator, HouseDep, Reader
 from app.api.multipart import Form
 from app.api.offering import Offer
 from app.api.orders import Order
-from app.api.schemas import JobRequest
+from app.api.schemas import JobRequest, refuse_crowds
 from app.db import jobs
 from app.db.engine import Connection
 from app.domain.errors import InvalidRequest, UnsupportedMedia
@@ -21,6 +21,7 @@ from app.domain.views import JobView
 UNIVERSAL_PATH = "/v2/video/generations"
 VENDORS = ("google", "kling", "minimax", "bytedance", "alibaba", "pixverse", "runway")
 PATHS = (UNIVERSAL_PATH, *(f"/v2/generate/video/{vendor}/generation" for vendor in VENDORS))
+_CONTROL = (forms.CONTROL_FIELDS | {"metadata"}) - {"model"}
 router = APIRouter(tags=["generations (AI/ML API)"])
 
 
@@ -33,8 +34,8 @@ class Aimlapi:
     def location(self, job_id: str) -> str:
         return f"{UNIVERSAL_PATH}?generation_id={job_id}"
 
-    def first(self, body: str, *, ended: bool, headers: dict[str, str]) -> Response:
-        return _response(body, status=201, headers=headers)
+    def first(self, body: str, *, status: int | None, headers: dict[str, str]) -> Response:
+        return _response(body, status=status or 201, headers=headers)
 
     def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
         return _response(self.body(job, view), status=status or 201, headers=headers)
@@ -72,13 +73,25 @@ def _order_of(body: dict[str, Any] | Form, offer: Offer) -> Order:
     given = dict(body)
     model_id = given.pop("model", None)
     try:
+        refuse_crowds(body)
         if not isinstance(model_id, str):
             raise InvalidRequest("'model' must name a model.", param="model")
+        _refuse_control(given)
         model = offer.get(model_id[: wire.LONGEST_NAME])
         return Order(JobRequest(model=model.id, input=given), model, model.check(given))
     except InvalidRequest as error:
         error.message = f"Body validation error: {error.message}"
         raise
+
+
+def _refuse_control(given: dict[str, Any]) -> None:
+    """Refuse our own fields: passed on as parameters they would do nothing, and a caller believe in a cap."""
+    if found := next((name for name in given if name in _CONTROL), None):
+        raise InvalidRequest(
+            f"{found!r} is no parameter of a model and is not taken here. Make the job with POST /v1/jobs to set it.",
+            code="unknown_parameter",
+            param=found,
+        )
 
 
 def _serve(path: str, *, shown: bool) -> None:

@@ -3,14 +3,12 @@
 import re
 import time
 from datetime import timedelta
-from typing import Any
 
 from fastapi import Request
 
 from app.api import fingerprints
 from app.api.callers import Caller
 from app.api.deps import House
-from app.api.wire import Body
 from app.db import creations
 from app.db.creations import Asked, Creation
 from app.db.engine import Connection
@@ -47,13 +45,13 @@ def _retry_count(request: Request) -> int:
     return int(value) if value.isascii() and value.isdecimal() and len(value) <= 9 else 0
 
 
-def read(request: Request, body: Body[Any], *, idempotency_key: str | None, caller: Caller) -> Asked:
-    """Return what the request asks for, as it is known again."""
+def read(request: Request, content: str, *, idempotency_key: str | None, caller: Caller) -> Asked:
+    """Return what the request asks for, as it is known again: `content` is the fingerprint of its body."""
     return Asked(
         project_id=caller.key.project_id,
         subject=caller.key.subject or "",
         key_id=caller.credential_id,
-        fingerprint=fingerprints.of_request(request.method, request.url.path, body=body.fingerprint),
+        fingerprint=fingerprints.of_request(request.method, request.url.path, body=content),
         idempotency_key=idempotency_key,
         retry_count=_retry_count(request),
         arrived=request.state.arrived,

@@ -24,8 +24,8 @@ class Native:
     def location(self, job_id: str) -> str:
         return f"/v1/jobs/{job_id}"
 
-    def first(self, body: str, *, ended: bool, headers: dict[str, str]) -> Response:
-        return showing.first_view(body, ended=ended, headers=headers)
+    def first(self, body: str, *, status: int | None, headers: dict[str, str]) -> Response:
+        return showing.first_view(body, status=status or 201, headers=headers)
 
     def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
         return showing.answer(view, job, status=status or 201, headers=headers)

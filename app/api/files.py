@@ -12,7 +12,6 @@ from app.api.content import Stored
 from app.api.deps import Creator, House, HouseDep, Reader, Writer, require_open
 from app.api.intake import SUFFIXES, Upload, faults_named
 from app.api.schemas import FileView
-from app.api.wire import Body
 from app.db import access, creations, files
 from app.db.creations import Asked, Creation
 from app.db.engine import Connection
@@ -47,8 +46,8 @@ async def upload_file(request: Request, caller: Creator, house: HouseDep) -> Res
     key = asking.idempotency_key(request)
     cap = max(house.max_image_bytes, house.max_clip_bytes, house.max_sound_bytes)
     async with receiving.received(request, cap=cap, spool=house.spool) as received:
-        body = Body(None, fingerprints.of_upload(received.sha256))
-        asked = asking.read(request, body, idempotency_key=key, caller=caller)
+        wanted = fingerprints.of_upload(received.sha256)
+        asked = asking.read(request, wanted, idempotency_key=key, caller=caller)
         if known := await asking.known(asked, house=house):
             return _replayed(known, asked)
         upload = Upload(new_id("file"), await _checked(received.path, house=house), folder=files.UPLOADED)

@@ -35,7 +35,8 @@ async def estimate_job(request: Request, caller: Creator, house: HouseDep) -> Re
     the way: the estimate is above it, or the price is not known.
     """
     body = await wire.parse(request, cap=house.max_body_bytes)
-    order = orders.order_of(body.content, await offering.offer(house))
+    offer = await offering.offer(house)
+    order = await wire.off_loop(body.size, lambda: orders.order_of(body.content, offer))
     reusing.require_seed(order)
     quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
     intake = Intake(house, order.attached)

@@ -8,13 +8,15 @@ from app.api import forms, openai_sizes, wire
 from app.api.multipart import Form
 from app.api.offering import Offer
 from app.api.orders import Order
-from app.api.schemas import JobRequest, checked
+from app.api.schemas import JobRequest, checked, refuse_crowds
 from app.catalogue.catalogue import DEFAULT_MODEL, Model
 from app.catalogue.media import ATTACHED
 from app.domain.errors import InvalidRequest
 
 REFERENCE = "input_reference"
-_CONTROL = forms.CONTROL_FIELDS | {"metadata"}
+_NOTES = "metadata"
+"""Always an object, and its keys may be numbers."""
+_CONTROL = forms.CONTROL_FIELDS | {_NOTES}
 _STEP = re.compile(r"\[([^\[\]]*)\]")
 _LONGEST_LIST = 100
 
@@ -26,6 +28,7 @@ def order_of(body: dict[str, Any] | Form, offer: Offer) -> Order:
 
 
 def _order(fields: dict[str, Any], files: list[tuple[str, bytes]], *, offer: Offer, strict: bool) -> Order:
+    refuse_crowds(fields)
     control = {name: value for name, value in fields.items() if name in _CONTROL}
     request = checked(control, schema=JobRequest, strict=strict)
     model = offer.get(control.get("model", DEFAULT_MODEL))
@@ -101,7 +104,7 @@ def _put(owner: dict[str, Any], steps: list[str], text: str, *, name: str) -> No
             )
         owner[step] = text
         return
-    if following[0] == "" or following[0].isdecimal():
+    if (following[0] == "" or following[0].isdecimal()) and name.partition("[")[0] != _NOTES:
         _append(owner.setdefault(step, []), following, text, name=name)
         return
     inner = owner.setdefault(step, {})

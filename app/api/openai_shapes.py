@@ -81,6 +81,18 @@ def job_id(given: str) -> str:
     return _JOB_PREFIX + given.removeprefix(_PREFIX)
 
 
+@contextmanager
+def asked_for(given: str) -> Iterator[str]:
+    """Return the job's own id for a video's, and name the video by the latter where there is no such job."""
+    found = job_id(given)
+    try:
+        yield found
+    except NotFound as error:
+        if error.code == NotFound.code:
+            raise NotFound(f"There is no video {given[:80]!r} here. Check the id and the key's project.") from None
+        raise
+
+
 def cursor(after: str) -> str:
     """Return the id of the job after which a page begins; raise InvalidRequest for what is no id of a video."""
     try:

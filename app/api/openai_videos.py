@@ -12,6 +12,7 @@ from app.api import (
     listing,
     openai_orders,
     openai_shapes,
+    orders,
     placing,
     retrying,
     showing,
@@ -45,8 +46,8 @@ class OpenAI:
     def location(self, job_id: str) -> str:
         return f"/v1/videos/{openai_shapes.video_id(job_id)}"
 
-    def first(self, body: str, *, ended: bool, headers: dict[str, str]) -> Response:
-        return _response(body, headers | _ask_again(None if ended else showing.ASK_AGAIN_SECONDS))
+    def first(self, body: str, *, status: int | None, headers: dict[str, str]) -> Response:
+        return _response(body, headers | _ask_again(showing.ASK_AGAIN_SECONDS))
 
     def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
         return _response(self.body(job, view), headers | _ask_again(showing.ask_again_seconds(view)))
@@ -105,10 +106,10 @@ async def list_videos(
 )
 async def read_video(video_id: str, caller: Reader, house: HouseDep) -> Response:
     """The job as it stands. While it is unfinished, `openai-poll-after-ms` says when to ask again."""
-    job_id = openai_shapes.job_id(video_id)
 
     def look(conn: Connection) -> tuple[Job, JobView]:
-        job = jobs.get(conn, job_id, owner=caller.owner)
+        with openai_shapes.asked_for(video_id) as job_id:
+            job = jobs.get(conn, job_id, owner=caller.owner)
         return job, showing.show(conn, job, house=house, caller=caller)
 
     job, view = await house.db.read(look)
@@ -131,11 +132,11 @@ async def read_video_content(
 ) -> Response:
     """The bytes, whole or a single range of them. Before they are there: 400, for the SDK would repeat a 409."""
     kept: content.Variant = "video" if variant == "video" else "poster"
-    job_id = openai_shapes.job_id(video_id)
     try:
-        return await content.read_content(
-            job_id=job_id, request=request, caller=caller, signed=None, house=house, variant=kept, download=False
-        )
+        with openai_shapes.asked_for(video_id) as job_id:
+            return await content.read_content(
+                job_id=job_id, request=request, caller=caller, signed=None, house=house, variant=kept, download=False
+            )
     except Conflict as error:
         raise InvalidRequest(
             "The video is not ready. Ask again once its status is completed.", code=error.code
@@ -150,7 +151,8 @@ async def read_video_content(
 )
 async def delete_video(video_id: str, caller: Writer, house: HouseDep) -> Response:
     """Forget a finished job's video, input and metadata for good. What it cost stays in the books."""
-    await delete_job(openai_shapes.job_id(video_id), caller, house)
+    with openai_shapes.asked_for(video_id) as job_id:
+        await delete_job(job_id, caller, house)
     return _response(DeletedVideo(id=video_id).model_dump_json(), {})
 
 
@@ -167,10 +169,11 @@ async def remix_video(video_id: str, request: Request, caller: Creator, house: H
 
     async def prepare(body: dict[str, Any]) -> placing.Insert:
         wish = checked(body, schema=RemixRequest, strict=True)
+        orders.require_storable_size({"prompt": wish.prompt})
         return partial(retrying.remix, job_id=job_id, prompt=wish.prompt, terms=await retrying.terms(house, caller))
 
     face = OpenAI(house.catalogue)
-    with openai_shapes.flat_params():
+    with openai_shapes.asked_for(video_id), openai_shapes.flat_params():
         return await placing.create_again(request, caller=caller, house=house, face=face, prepare=prepare)
 
 

@@ -1,7 +1,6 @@
 """From a request to a committed job, whichever face it came through. Once the row is committed the answer is 2xx."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,8 +43,8 @@ class Face(Protocol):
         """Return the job's address on this face."""
         ...
 
-    def first(self, body: str, *, ended: bool, headers: dict[str, str]) -> Response:
-        """Answer with the body of a job that was new when it was written, and even then perhaps at its end."""
+    def first(self, body: str, *, status: int | None, headers: dict[str, str]) -> Response:
+        """Answer with a body that was stored; `status` is None for a job that was new when it was written."""
         ...
 
     def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
@@ -70,7 +69,7 @@ class Made:
     job: Job
     view: JobView
     answer: str | None = None
-    """What is stored for whoever asks again, where the request has an idempotency key."""
+    """What is stored for whoever asks again, where the request has an idempotency key; empty for an ended job."""
     status: int | None = None
     is_replay: bool = False
 
@@ -94,10 +93,11 @@ async def create(
     """Make the job that the request orders. Everything is checked before anything is stored."""
     key = asking.idempotency_key(request)
     body = await wire.parse(request, cap=house.max_body_bytes)
-    call = Call(house, caller, asking.read(request, body, idempotency_key=key, caller=caller), face)
+    call = Call(house, caller, asking.read(request, body.fingerprint, idempotency_key=key, caller=caller), face)
     if known := await asking.known(call.asked, house=house):
-        return _replayed(known, call)
-    order = read(body.content, await offering.offer(house))
+        return await _replayed(known, call)
+    offer = await offering.offer(house)
+    order = await wire.off_loop(body.size, lambda: read(body.content, offer))
     reusing.require_seed(order)
     quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
     if not order.request.reuse:
@@ -150,9 +150,9 @@ async def create_again(
     """Make a job out of an older one, as `prepare` says for the body, unless `live` finds that there is one."""
     key = asking.idempotency_key(request)
     body = await wire.parse_optional(request, cap=house.max_body_bytes)
-    call = Call(house, caller, asking.read(request, body, idempotency_key=key, caller=caller), face)
+    call = Call(house, caller, asking.read(request, body.fingerprint, idempotency_key=key, caller=caller), face)
     if known := await asking.known(call.asked, house=house):
-        return _replayed(known, call)
+        return await _replayed(known, call)
     insert, job_id = await prepare(body.content), new_id("job")
 
     def insert_new(conn: Connection, _now: datetime) -> Job:
@@ -215,15 +215,15 @@ def _make(
     live: Callable[[Connection], Job | None] = lambda _conn: None,
 ) -> Made | Creation:
     """The transaction: find what an earlier try of the same request made, else make it."""
-    asked, house, caller = call.asked, call.house, call.caller
+    asked = call.asked
     if asked.idempotency_key is None:
         creations.serialise(conn, asked)
-    now = house.db.now(conn)
+    now = call.house.db.now(conn)
     under_way = live(conn)
     if earlier := _earlier(conn, call, now=now):
         return earlier
     if under_way:
-        return Made(under_way, showing.show(conn, under_way, house=house, caller=caller), status=200)
+        return _echoed(conn, under_way, call, now=now)
     return _remembered(conn, insert(conn, now), call)
 
 
@@ -239,6 +239,24 @@ def _earlier(conn: Connection, call: Call, *, now: datetime) -> Made | Creation 
     return Made(job, showing.show(conn, job, house=call.house, caller=call.caller), is_replay=True)
 
 
+def _echoed(conn: Connection, job: Job, call: Call, *, now: datetime) -> Made | Creation:
+    """Note, where the request has a key, that it stands for a job that another request had made."""
+    view = showing.show(conn, job, house=call.house, caller=call.caller)
+    if call.asked.idempotency_key is None:
+        return Made(job, view, status=200)
+    answer, own_id = _stored(job, view, call), new_id("echo")
+    known = creations.remember(conn, call.asked, made_id=own_id, answer=answer, now=now, stands_for=job.id)
+    return known or Made(job, view, answer, status=200)
+
+
+def _stored(job: Job, view: JobView, call: Call) -> str:
+    """Return what to store for whoever asks again: nothing of an ended job, which is told of as it stands.
+
+    Links to its video are signed when they are sent, and stored nowhere.
+    """
+    return call.face.body(job, view) if view.video is None else ""
+
+
 def _remembered(conn: Connection, job: Job, call: Call) -> Made:
     """Note what the new job was asked for with, and reserve what it may cost.
 
@@ -250,7 +268,7 @@ def _remembered(conn: Connection, job: Job, call: Call) -> Made:
         raise unauthenticated("This key was revoked.")
     waiting_for = Waiting(found.position, found.hold_reason) if job.state is JobState.QUEUED else None
     view = render_job(job, now=job.created_at, viewer=call.house.viewer(call.caller), waiting=waiting_for)
-    answer = None if call.asked.idempotency_key is None else call.face.body(job, view)
+    answer = None if call.asked.idempotency_key is None else _stored(job, view, call)
     if known := creations.remember(conn, call.asked, made_id=job.id, answer=answer, now=job.created_at):
         raise _Taken(known)
     if job.reused_from is None:
@@ -260,25 +278,27 @@ def _remembered(conn: Connection, job: Job, call: Call) -> Made:
     return Made(job, view, answer)
 
 
-def _replayed(known: Creation, call: Call) -> Response:
-    body = asking.require_same(known, call.asked)
-    ended = json.loads(body).get("state") == JobState.SUCCEEDED
+async def _replayed(known: Creation, call: Call) -> Response:
+    body, status = asking.require_same(known, call.asked), 200 if known.is_echo else None
     headers = {"Location": call.face.location(known.made_id)} | asking.REPLAYED
-    return call.face.first(body, ended=ended, headers=headers)
+    if body:
+        return call.face.first(body, status=status, headers=headers)
+    found = await call.house.db.read(partial(_found, job_id=known.made_id, call=call))
+    return call.face.latest(found.job, found.view, status=status, headers=headers)
 
 
 async def _answer(made: Made | Creation, call: Call, *, seconds: int) -> Response:
     """Answer with a committed job, whatever happens: an error would make the client post, and pay, again."""
     if isinstance(made, Creation):
-        return _replayed(made, call)
+        return await _replayed(made, call)
     job, view, house, caller = made.job, made.view, call.house, call.caller
     headers = {"Location": call.face.location(job.id)} | waiting.applied(seconds)
     headers |= asking.REPLAYED if made.is_replay else {}
     try:
         if seconds:
             job, view = await waiting.until(waiting.ended, job_id=job.id, house=house, caller=caller, seconds=seconds)
-        elif made.answer is not None:
-            return call.face.first(made.answer, ended=job.reused_from is not None, headers=headers)
+        elif made.answer:
+            return call.face.first(made.answer, status=made.status, headers=headers)
         return call.face.latest(job, view, status=made.status, headers=headers)
     except Exception:
         log.exception("job_answer_failed", job_id=job.id)

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.api import estimating, offering, reusing, uploads
+from app.api import estimating, offering, orders, reusing, uploads
 from app.api.callers import Caller
 from app.api.deps import House
 from app.api.offering import Offer
 from app.catalogue.catalogue import Model
 from app.db import endings, files, jobs
 from app.db.engine import Connection
-from app.domain.errors import Conflict, UnknownModel
+from app.domain.errors import Conflict, InvalidRequest, UnknownModel
 from app.domain.job import Job
 
 
@@ -57,10 +57,18 @@ def retry(conn: Connection, new_id: str, *, job_id: str, accept_new_charge: bool
 
 
 def remix(conn: Connection, new_id: str, *, job_id: str, prompt: str, terms: Terms) -> Job:
-    """Insert a job of the same input with another prompt and return it; raise Conflict with what to do."""
+    """Insert a job of the same input with another prompt and return it.
+
+    Raises Conflict with what to do, InvalidRequest for a prompt that a new job could not have either.
+    """
     original = jobs.get(conn, job_id, owner=terms.caller.owner)
     model = _same_model(original, offer=terms.offer)
     given = model.check(original.input | {"prompt": prompt})
+    if any(place.path == ("prompt",) for place in model.media_in(given)):
+        raise InvalidRequest(
+            "The new prompt is a file, not words. Send a file with a new job.", code="invalid_input", param="prompt"
+        )
+    orders.require_storable_size(given)
     return _insert(
         conn, original, model, new_id=new_id, given=given, terms=terms, origin=Origin(remixed_from=original.id)
     )
@@ -71,7 +79,7 @@ def _insert(
 ) -> Job:
     house, caller, now = terms.house, terms.caller, terms.house.db.now(conn)
     quoted = estimating.quote(model, given, rules=terms.rules)
-    estimating.require_within(quoted, cap_micros=original.max_cost_micros)
+    estimating.require_within(quoted, cap_micros=original.max_cost_micros, is_kept=True)
     named = sorted(files.references([place.value for place in model.media_in(given)]))
     kept = uploads.kept(conn, named, caller=caller, until=now + house.file_retention)
     if len(kept) < len(named):

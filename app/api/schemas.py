@@ -262,7 +262,7 @@ R = TypeVar("R", bound=Request)
 
 def checked(given: dict[str, Any], *, schema: type[R], strict: bool) -> R:
     """Return the request; raise InvalidRequest for its first fault. Not `strict`: numbers may come as text."""
-    _refuse_crowds(given)
+    refuse_crowds(given)
     try:
         return schema.model_validate(given, strict=strict)
     except ValidationError as error:
@@ -271,7 +271,7 @@ def checked(given: dict[str, Any], *, schema: type[R], strict: bool) -> R:
         raise _described(faults[0], schema=schema) from None
 
 
-def _refuse_crowds(given: dict[str, Any]) -> None:
+def refuse_crowds(given: dict[str, Any]) -> None:
     """Refuse absurd numbers of fields before each of them is looked at."""
     if len(given) > MOST_FIELDS:
         raise InvalidRequest(f"The body has more than {MOST_FIELDS} fields.")

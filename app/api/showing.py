@@ -18,8 +18,6 @@ from app.domain.views import JobView, Waiting, render_job
 log = structlog.get_logger(__name__)
 ASK_AGAIN_SECONDS = 5
 ASK_AGAIN_MOST = 10
-BORN_ENDED = 2
-"""How many events there are of a job that was finished when it was made."""
 
 
 def show_all(conn: Connection, listed: list[Job], *, house: House, caller: Caller) -> list[JobView]:
@@ -53,12 +51,11 @@ def answer(view: JobView, job: Job, *, status: int = 200, headers: dict[str, str
     return Response(body, status_code=status, media_type="application/json", headers=told | (headers or {}))
 
 
-def first_view(stored: str, *, ended: bool, headers: dict[str, str]) -> Response:
-    """Return a job as it was when it was new: what `answer` would have returned then."""
+def first_view(stored: str, *, status: int, headers: dict[str, str]) -> Response:
+    """Return a job as it was when it was first told of; when new, what `answer` would have returned then."""
     body = stored.encode()
-    told = {"ETag": etag(BORN_ENDED if ended else 1, body), "Cache-Control": "private, no-cache"}
-    told |= {} if ended else {"Retry-After": str(ASK_AGAIN_SECONDS)}
-    return Response(body, status_code=201, media_type="application/json", headers=told | headers)
+    told = {"ETag": etag(1, body), "Cache-Control": "private, no-cache", "Retry-After": str(ASK_AGAIN_SECONDS)}
+    return Response(body, status_code=status, media_type="application/json", headers=told | headers)
 
 
 def etag(event_count: int, body: bytes) -> str:

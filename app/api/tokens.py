@@ -118,7 +118,7 @@ async def mint_token(request: Request, caller: Minter, house: HouseDep) -> Respo
     """
     key = asking.idempotency_key(request)
     body = await wire.parse_optional(request, cap=house.max_body_bytes)
-    asked = asking.read(request, body, idempotency_key=key, caller=caller)
+    asked = asking.read(request, body.fingerprint, idempotency_key=key, caller=caller)
     grant = _grant(checked(body.content, schema=TokenRequest, strict=True), await offering.offer(house))
     minting = partial(_mint, asked=asked, grant=grant, caller=caller, house=house)
     token, secret = await house.db.write(minting)

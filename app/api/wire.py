@@ -3,8 +3,9 @@
 import asyncio
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -19,9 +20,12 @@ T = TypeVar("T")
 Object = dict[str, Any]
 DEEPEST = 32
 LONGEST_NAME = 200
+MOST_VALUES = 10_000
 LARGEST_INTEGER = 2**63 - 1
 INLINE_PARSE_BYTES = 1 << 16
 BODY_SECONDS = 300.0
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|,|[\[{](?![ \t\n\r]*+[\]}])', re.DOTALL)
+"""A whole string, or what another value follows: a comma, or the opening of a list or an object that is not empty."""
 
 
 async def read_body(request: Request, *, cap: int) -> bytes:
@@ -77,6 +81,8 @@ class Body(Generic[T]):
 
     content: T
     fingerprint: str
+    size: int
+    """In bytes, as it came."""
 
 
 async def parse(request: Request, *, cap: int) -> Body[Object] | Body[Form]:
@@ -85,10 +91,10 @@ async def parse(request: Request, *, cap: int) -> Body[Object] | Body[Form]:
     match content_type.kind:
         case "application/json":
             body = await read_body(request, cap=cap)
-            return await _off_loop(body, lambda: _json(body))
+            return await off_loop(len(body), lambda: _json(body))
         case "multipart/form-data":
             body = await read_body(request, cap=cap)
-            return await _off_loop(body, lambda: _form(body, content_type.header))
+            return await off_loop(len(body), lambda: _form(body, content_type.header))
     raise UnsupportedMedia("Send the job as application/json (curl -H 'Content-Type: application/json') or as a form.")
 
 
@@ -99,22 +105,22 @@ async def parse_optional(request: Request, *, cap: int) -> Body[Object]:
         return _json(b"{}")
     if ContentType.of(request).kind != "application/json":
         raise UnsupportedMedia("Send the body as application/json, or none.")
-    return await _off_loop(body, lambda: _json(body))
+    return await off_loop(len(body), lambda: _json(body))
 
 
 def _json(body: bytes) -> Body[Object]:
     found = parse_json(body)
-    return Body(found, fingerprints.of_json(found))
+    return Body(found, fingerprints.of_json(found), len(body))
 
 
 def _form(body: bytes, content_type: str) -> Body[Form]:
     form = multipart.parse(body, content_type=content_type)
-    return Body(form, fingerprints.of_form(form))
+    return Body(form, fingerprints.of_form(form), len(body))
 
 
-async def _off_loop(body: bytes, work: Callable[[], T]) -> T:
-    """Run `work` here if the body is small, else in a thread: megabytes would stop everybody else."""
-    return work() if len(body) <= INLINE_PARSE_BYTES else await asyncio.to_thread(work)
+async def off_loop(size: int, work: Callable[[], T]) -> T:
+    """Run `work` on a body here if that is small, else in a thread: megabytes would stop everybody else."""
+    return work() if size <= INLINE_PARSE_BYTES else await asyncio.to_thread(work)
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
@@ -129,6 +135,7 @@ def parse_value(body: bytes) -> Any:
     """Return the JSON value in `body`; raise InvalidRequest, naming the field where one is at fault."""
     try:
         text = body.decode("utf-8")
+        _refuse_crowds(text)
         found = json.loads(text, parse_int=_integer, object_pairs_hook=_object)
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not UTF-8 (byte {error.start}).", code="invalid_encoding") from None
@@ -139,6 +146,21 @@ def parse_value(body: bytes) -> Any:
         raise _too_deep() from None
     check_values(found)
     return found
+
+
+def _refuse_crowds(text: str) -> None:
+    """Refuse absurd numbers of values before any is made: three bytes of an empty list become seventy."""
+    if text.count(",") + text.count("[") + text.count("{") < MOST_VALUES:
+        return
+    values, strings = 1, 0
+    for token in _TOKEN.finditer(text):
+        if token[0][0] == '"':
+            strings += 1
+        else:
+            values += 1
+        # Every string is a value or the name of one.
+        if values > MOST_VALUES or strings > 2 * MOST_VALUES:
+            raise _too_many()
 
 
 def _integer(digits: str) -> float | int:
@@ -155,10 +177,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def check_values(value: Any, *, path: tuple[str, ...] = ()) -> None:
+def check_values(value: Any) -> None:
     """Raise InvalidRequest, naming the field, for what not every database and client can hold."""
+    _check(value, path=(), room=iter(range(MOST_VALUES)))
+
+
+def _check(value: Any, *, path: tuple[str, ...], room: Iterator[int]) -> None:
     if len(path) > DEEPEST:
         raise _too_deep()
+    if next(room, None) is None:
+        raise _too_many()
     match value:
         case bool() | None:
             return
@@ -172,11 +200,11 @@ def check_values(value: Any, *, path: tuple[str, ...] = ()) -> None:
                 raise _out_of_range(path)
         case list():
             for index, item in enumerate(value):
-                check_values(item, path=(*path, str(index)))
+                _check(item, path=(*path, str(index)), room=room)
         case dict():
             for name, item in value.items():
                 _check_name(name, path=path)
-                check_values(item, path=(*path, name))
+                _check(item, path=(*path, name), room=room)
 
 
 def _check_name(name: str, *, path: tuple[str, ...]) -> None:
@@ -200,6 +228,10 @@ def _out_of_range(path: tuple[str, ...]) -> InvalidRequest:
 
 def _too_deep() -> InvalidRequest:
     return InvalidRequest(f"The body is nested deeper than {DEEPEST} levels.", code="nested_too_deep")
+
+
+def _too_many() -> InvalidRequest:
+    return InvalidRequest(f"The body holds more than {MOST_VALUES} values. Send fewer.", code="too_many_values")
 
 
 def shown(name: str) -> str:

@@ -23,6 +23,7 @@ WORDS = {
     "not_on_account": "the account was never charged for it",
     "unknown_purchase": "the account was charged for a generation that is not in our books",
     "nothing_to_compare": "charged as estimated, and no generation is known to look for",
+    "unreadable_charge": "the account shows a charge that could not be read",
     "sum_differs": "our sums did not fit our jobs",
 }
 

@@ -163,13 +163,8 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def configure_logs(settings: Settings) -> None:
-    """Set the logs up so that the upstream's key can't appear in them."""
-    key = settings.upstream_api_key
-    telemetry.configure(
-        level=settings.log_level,
-        style=settings.log_format,
-        literals=[key.get_secret_value().strip()] if key is not None else [],
-    )
+    """Set the logs up so that the settings' secrets can't appear in them."""
+    telemetry.configure(level=settings.log_level, style=settings.log_format, literals=settings.literals())
 
 
 def _refuse_key(settings: Settings) -> None:

@@ -41,11 +41,13 @@ class Creation:
     """What was made for a request with an idempotency key.
 
     Without a `fingerprint` it was deleted since; without an `answer` alone, that held a secret and was never stored.
+    `is_echo`: another request had made it already. An empty `answer` means that it is to be told of as it stands.
     """
 
     made_id: str
     fingerprint: str
     answer: str | None
+    is_echo: bool = False
 
 
 def find(conn: Connection, asked: Asked, *, now: datetime) -> Creation | None:
@@ -54,8 +56,18 @@ def find(conn: Connection, asked: Asked, *, now: datetime) -> Creation | None:
     return None if row is None else Creation(*row)
 
 
-def remember(conn: Connection, asked: Asked, *, made_id: str, answer: str | None, now: datetime) -> Creation | None:
+def remember(
+    conn: Connection,
+    asked: Asked,
+    *,
+    made_id: str,
+    answer: str | None,
+    now: datetime,
+    stands_for: str | None = None,
+) -> Creation | None:
     """Note what was made; return what the idempotency key stands for already, if somebody was faster.
+
+    With `stands_for`, what another request had made: `made_id` is then a new id that nothing else has.
 
     On Postgres this waits for a transaction under way that notes the same key. `answer` is None without a key.
     """
@@ -71,6 +83,7 @@ def remember(conn: Connection, asked: Asked, *, made_id: str, answer: str | None
         "answer": answer,
         "created_at": now,
         "expires_at": now + kept,
+        "stands_for": stands_for,
     }
     if asked.idempotency_key is None:
         conn.execute(_INSERT, row)
@@ -119,7 +132,8 @@ def answer_of(conn: Connection, made_id: str) -> str | None:
 
 def scrub(conn: Connection, *made_ids: str) -> None:
     """Forget what was asked and answered. A key still stands for it, so that nothing is made anew unnoticed."""
-    conn.execute(creations.update().where(T.made_id.in_(made_ids)).values(answer=None, fingerprint=""))
+    told = sa.or_(T.made_id.in_(made_ids), T.stands_for.in_(made_ids))
+    conn.execute(creations.update().where(told).values(answer=None, fingerprint=""))
 
 
 def forget_expired(conn: Connection, *, now: datetime, limit: int) -> int:
@@ -141,7 +155,8 @@ def _bit(asked: Asked) -> int:
 # Built once: every create runs some of these.
 _LOCK = sa.select(sa.func.pg_advisory_xact_lock(sa.bindparam("number", type_=sa.BigInteger)))
 _INSERT = creations.insert()
-_FIND = sa.select(T.made_id, T.fingerprint, T.answer).where(
+_MADE = sa.func.coalesce(T.stands_for, T.made_id)
+_FIND = sa.select(_MADE, T.fingerprint, T.answer, T.stands_for.is_not(None)).where(
     T.project_id == sa.bindparam("project"),
     T.subject == sa.bindparam("its_subject"),
     T.idempotency_key == sa.bindparam("key"),

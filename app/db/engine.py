@@ -221,6 +221,11 @@ def _postgres_engine(url: str, pool_size: int) -> Engine:
     return engine
 
 
+def password_of(url: str) -> str:
+    """Return the password in a database's address; empty if it holds none."""
+    return sa.make_url(url).password or ""
+
+
 def _sqlite_engine(url: str) -> Engine:
     path = Path(sa.make_url(url).database or "")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

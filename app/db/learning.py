@@ -109,7 +109,7 @@ def _adopt_queued(conn: Connection, job: Job, row: LoggedRequest, *, n: int, now
     )
     assert taken is not None
     submission = submissions.numbered(conn, job.id, n) or submissions.remember(
-        conn, taken, request_id=row.request_id, now=now
+        conn, taken, request_id=row.request_id, at=row.created_at or job.created_at
     )
     _accept(conn, submission, row, now=now)
     settle(conn, job.id, now=now, lease_token=BY_LOG, told_by=BY_LOG)
@@ -209,8 +209,8 @@ def _end_search(conn: Connection, job: Job, submission: Submission, *, now: date
             return
         log.warning("unconfirmed_resubmitted", job_id=job.id)
         data = {"attempt": submission.n, "reason": reason}
-        changes = {"wait_reason": "resubmitted", "reserved_micros": job.reserved_micros + anew}
-        jobs.advance(conn, job, to=JobState.QUEUED, now=now, data=data, **changes)
+        room = {"reserved_micros": job.reserved_micros + anew, "each_micros": job.expected_micros}
+        jobs.advance(conn, job, to=JobState.QUEUED, now=now, data=data, wait_reason="resubmitted", **room)
         return
     _leave_to_a_person(conn, job, submission, reason=reason, now=now)
 

@@ -61,7 +61,8 @@ def _settle_accepted(
         return None
     if carrier(conn, submission.generation_id or "") is not None:
         return _to_unconfirmed(conn, job, now=now, reason="generation_conflict")
-    charge = None if submission.credits is None else credits_to_micros(submission.credits)
+    # The generation has only begun: nothing used so far is not yet its cost.
+    charge = credits_to_micros(submission.credits) if submission.credits else None
     bought = {
         "generation_id": submission.generation_id,
         "started_at": now,

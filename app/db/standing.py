@@ -60,6 +60,8 @@ log_reader = sa.Table(
     sa.Column("audited_at", UtcDateTime),
     sa.Column("restored_from", UtcDateTime),
     sa.Column("parked_until", UtcDateTime),
+    sa.Column("ledger_checked_at", UtcDateTime),
+    sa.Column("ledger_check_until", UtcDateTime),
     sa.CheckConstraint("id = 1", name="single_row"),
     sa.CheckConstraint("(restored_from IS NULL) = (parked_until IS NULL)", name="restore_complete"),
 )

@@ -118,10 +118,10 @@ def latest(conn: Connection, job: Job) -> Submission:
     return as_submission(conn.execute(query).one())
 
 
-def remember(conn: Connection, job: Job, *, request_id: str, now: datetime) -> Submission:
-    """Write the row of an attempt that only the log remembers."""
+def remember(conn: Connection, job: Job, *, request_id: str, at: datetime) -> Submission:
+    """Write the row of an attempt that only the log remembers, with the time that it had, or none that is later."""
     row = {"job_id": job.id, "n": job.attempts, "state": S.SENDING, "request_id": request_id}
-    statement = submissions.insert().values(**row, worker="usage_log", prepared_at=now).returning(*T)
+    statement = submissions.insert().values(**row, worker="usage_log", prepared_at=at).returning(*T)
     return as_submission(conn.execute(statement).one())
 
 

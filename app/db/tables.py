@@ -126,6 +126,7 @@ jobs = sa.Table(
     sa.Column("likeness", sa.Text),
     sa.Column("reused_from", sa.Text),
     sa.Column("token_id", sa.Text),
+    sa.Column("each_micros", sa.BigInteger),
     sa.CheckConstraint(words("state", JobState), name="state"),
     sa.CheckConstraint(
         f"({words('state', ENDED_FOR_CALLERS)}) = (finished_at IS NOT NULL)", name="finished_at_with_final_state"
@@ -234,6 +235,8 @@ creations = sa.Table(
     sa.Column("answer", sa.Text),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime, nullable=False),
+    # What another request had made. Then `made_id` is the row's own: one thing made is told to several keys.
+    sa.Column("stands_for", sa.Text),
     sa.CheckConstraint("counts > 0", name="counts"),
     sa.CheckConstraint("idempotency_key IS NOT NULL OR answer IS NULL", name="answer_of_a_key"),
     index(
@@ -241,6 +244,7 @@ creations = sa.Table(
     ),
     index("ix_creations_keyless", "key_id", "fingerprint", "created_at", where="idempotency_key IS NULL"),
     sa.Index("ix_creations_expires_at", "expires_at"),
+    index("ix_creations_stands_for", "stands_for", where="stands_for IS NOT NULL"),
 )
 
 strays = sa.Table(

@@ -88,7 +88,9 @@ class Job:
     extra_micros: int = 0
     """What purchases cost that the log shows beyond the one this job carries."""
     reserved_micros: int = 0
-    """What is kept of the project's budget for it, until its charge is known."""
+    """What is kept of the project's budget for it, until its cost is settled."""
+    each_micros: int | None = None
+    """What one purchase is taken to cost without an estimate, once room for several is reserved."""
     parked: bool = False
     """Came from a restored database: not bought before the log has told what was bought meanwhile."""
     attachment: dict[str, Any] | None = None
@@ -96,8 +98,11 @@ class Job:
 
     @property
     def held_micros(self) -> int:
-        """What its reservation still holds of the budget of the month in which it was made."""
-        return 0 if self.settled or self.charged_micros is not None else self.reserved_micros
+        """What its reservation still holds of the budget of the month in which it was made.
+
+        A charge told while it runs may be too little: it only takes its own share of the reservation.
+        """
+        return 0 if self.settled else max(0, self.reserved_micros - (self.charged_micros or 0))
 
     @property
     def spent_micros(self) -> int:
@@ -106,8 +111,9 @@ class Job:
 
     @property
     def expected_micros(self) -> int | None:
-        """What it is taken to cost while nobody says more: its estimate, or what was reserved without one."""
-        return self.estimated_micros if self.estimated_micros is not None else self.reserved_micros or None
+        """What one purchase is taken to cost while nobody says more: its estimate, or what was reserved without one."""
+        known = self.estimated_micros if self.estimated_micros is not None else self.each_micros
+        return known if known is not None else self.reserved_micros or None
 
     @property
     def is_doubtful(self) -> bool:

@@ -1,6 +1,6 @@
 """The account's ledger at the upstream: one page of its movements in, the charges among them out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,8 @@ from app.upstream.wire import Malformed, usable_id, whole_credits
 PAGE_ROWS = 100
 """The most that one request may ask for, as documented."""
 USAGE = "MODEL_USAGE"
+BACK = "TOPUP"
+"""The direction of what the account gets; charges have the other."""
 _LONGEST_MODEL = 200
 _LONGEST_CURSOR = 4096
 
@@ -22,10 +24,15 @@ class TransactionPage:
 
     charges: list[Charge]
     next_cursor: str | None
+    unreadable: list[str | None] = field(default_factory=list)
+    """The generations of the charges that could not be read; None for one that names none.
+
+    They are kept apart: a charge that is left out would look like one that is not there.
+    """
 
 
 def read_transaction_page(document: Any) -> TransactionPage:
-    """Read one answer of `GET /v2/billing/transactions`; raise Malformed for what is no page of rows, whole."""
+    """Read one answer of `GET /v2/billing/transactions`; raise Malformed for what is no page of rows."""
     rows = document.get("data") if isinstance(document, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise Malformed("The transactions have no rows.")
@@ -36,41 +43,46 @@ def read_transaction_page(document: Any) -> TransactionPage:
     cursor = pagination.get("next_cursor") if more else None
     if more and not (isinstance(cursor, str) and 0 < len(cursor) <= _LONGEST_CURSOR):
         raise Malformed("The transactions go on without saying where.")
-    return TransactionPage([_charge(row) for row in rows if row.get("type") == USAGE], cursor)
+    usage = [(row, _charge(row)) for row in rows if row.get("type") == USAGE]
+    unreadable = [usable_id(row.get("reference_id")) for row, charge in usage if charge is None]
+    return TransactionPage([charge for _, charge in usage if charge is not None], cursor, unreadable)
 
 
-def _charge(row: dict[str, Any]) -> Charge:
+def _charge(row: dict[str, Any]) -> Charge | None:
+    """Read one movement; None if its generation, its amount or its time cannot be told."""
     reference = usable_id(row.get("reference_id"))
     micros = _micros(row.get("amount"))
+    created_at = _moment(row.get("created_at"))
+    if reference is None or micros is None or created_at is None:
+        return None
     model = row.get("model")
-    if reference is None or micros is None:
-        # A charge that cannot be read would look like one that is not there.
-        raise Malformed("A transaction names no generation or no amount.")
     return Charge(
         generation_id=reference,
         micros=micros,
         model=model[:_LONGEST_MODEL] if isinstance(model, str) and storable(model) else "",
-        created_at=_moment(row.get("created_at")),
+        created_at=created_at,
+        is_refund=row.get("direction") == BACK,
     )
 
 
 def _micros(amount: Any) -> int | None:
-    """Return the charge, however its sign is written: its type says which way it goes."""
+    """Return the amount with the sign that it has, its size rounded up."""
     if not isinstance(amount, dict):
         return None
     stated = amount.get("credits")
     credits_used = whole_credits(abs(stated) if isinstance(stated, int | float) else stated)
     if credits_used is not None:
-        return credits_to_micros(credits_used)
+        micros = credits_to_micros(credits_used)
+        return -micros if isinstance(stated, int | float) and stated < 0 else micros
     try:
-        return abs(usd_to_micros(amount.get("usd")))  # type: ignore[arg-type]  # what is no number raises
+        return usd_to_micros(amount.get("usd"))  # type: ignore[arg-type]  # what is no number raises
     except ValueError:
         return None
 
 
-def _moment(text: Any) -> datetime:
+def _moment(text: Any) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except (TypeError, ValueError):
-        raise Malformed("A transaction has no time.") from None
+        return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

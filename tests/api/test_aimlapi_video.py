@@ -72,7 +72,7 @@ async def test_fetch__has_their_words(
         (ORDER | {"duration": "9"}, "'duration': must be one of 5, 6, 7, 8"),
         ({"prompt": "x"}, "'model' must name a model"),
         (ORDER | {"model": "veo9"}, "There is no model 'veo9'"),
-        (ORDER | {"metadata": {}}, "has no parameter 'metadata'"),
+        (ORDER | {"metadata": {}}, "'metadata' is no parameter of a model"),
     ],
 )
 async def test_submit__refuses_in_their_envelope(

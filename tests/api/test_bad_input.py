@@ -41,7 +41,8 @@ def with_input(**changes: Any) -> dict[str, Any]:
     return {"input": {name: value for name, value in (INPUT | changes).items() if value is not None}}
 
 
-DEEP = b'{"input": ' + b'{"a": ' * 100_000 + b"1" + b"}" * 100_001
+DEEP = b'{"input": ' + b'{"a": ' * 9_000 + b"1" + b"}" * 9_001
+DEEPER = b'{"input": ' + b'{"a": ' * 100_000 + b"1" + b"}" * 100_001
 HALF_DEEP = b'{"input": {"a": ' + b"[" * 40 + b"]" * 40 + b"}}"
 
 
@@ -57,6 +58,7 @@ HALF_DEEP = b'{"input": {"a": ' + b"[" * 40 + b"]" * 40 + b"}}"
         (b'{"input": {"prompt": "\xff"}}', "invalid_encoding", None),
         ('{"input": {}}'.encode("utf-16"), "invalid_encoding", None),
         (DEEP, "nested_too_deep", None),
+        (DEEPER, "too_many_values", None),
         (HALF_DEEP, "nested_too_deep", None),
         (b'{"model": "veo2", "model": "veo2"}', "duplicate_field", "model"),
         (b'{"max_cost_usd": NaN}', "invalid_number", "max_cost_usd"),

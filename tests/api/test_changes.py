@@ -114,7 +114,8 @@ async def test_retry__keeps_to_the_old_limit_and_span(
     client: httpx2.AsyncClient, database: Database, me: Caller
 ) -> None:
     job = make_job(database, me, state=S.FAILED, max_cost_micros=1)
-    require_error(await client.post(f"/v1/jobs/{job.id}/retry"), 400, code="price_unknown")
+    refused = require_error(await client.post(f"/v1/jobs/{job.id}/retry"), 400, code="price_unknown", param=None)
+    assert "Make a new job with another limit" in refused["message"]
     with database.transaction() as conn:
         start_by = job.created_at.replace(year=job.created_at.year + 1)
         conn.execute(sa.update(jobs_table).values(max_cost_micros=None, start_by=start_by))
@@ -228,3 +229,18 @@ async def test_delete__with_the_storage_away_is_done_later(
     sweeper = Sweeper(database, house.store, worker="w", retention=None)
     await sweeper.run_once()
     assert stored(storage) == []
+
+
+async def test_retry__after_a_rise_says_what_can_be_done(
+    client: httpx2.AsyncClient, database: Database, me: Caller
+) -> None:
+    job = make_job(database, me, state=S.FAILED, max_cost_micros=1_000_000)
+    with database.transaction() as conn:
+        price = {"kind": "fixed", "units": [{"price": "2", "unit": "video"}]}
+        deployment.save_prices(conn, etag=None, rules={MODEL: price}, now=database.now(conn))
+    for path, body in ((f"/v1/jobs/{job.id}/retry", {}), (f"/v1/videos/video_{job.id[4:]}/remix", {"prompt": "x"})):
+        refused = require_error(await client.post(path, json=body), 400, code="cost_limit_exceeded", param=None)
+        assert refused["message"] == (
+            "This job is estimated at 2.0 USD, and it would keep the first job's 'max_cost_usd' of 1.0. "
+            "Make a new job with another limit, or without one."
+        )

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -19,7 +20,9 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from app.api import routes
 from app.api.deps import House
 from app.catalogue.catalogue import DEFAULT_MODEL, Catalogue
+from app.db import tokens
 from app.db.engine import Database
+from app.db.tokens import Grant
 from app.domain.secrets import Scope
 from app.domain.states import JobState
 from tests.api.conftest import CATALOGUE, ClientFor
@@ -45,7 +48,7 @@ async def test_document__declares_every_refusal(document: dict[str, Any]) -> Non
         for method, operation in methods.items()
         if path.startswith("/v1/")
     ]
-    assert len(operations) == 28
+    assert len(operations) == 31
     for method, path, operation in operations:
         declared = set(operation["responses"])
         assert operation["summary"] and operation["description"]
@@ -98,7 +101,7 @@ def strategies(operation: Any, known: dict[str, list[str]]) -> Iterator[Any]:
 
 BEYOND_A_SCHEMA = {
     *("invalid_cursor", "invalid_file", "invalid_image", "invalid_audio", "invalid_range"),
-    *("price_unknown", "idempotency_key_reused", "video_not_ready"),
+    *("price_unknown", "seed_required", "idempotency_key_reused", "video_not_ready", "unknown_model"),
 }
 """Refusals of requests that are right by the document: for what only decoding, or the database, tells."""
 
@@ -169,19 +172,23 @@ def test_document__is_kept(house: House, database: Database) -> None:
         answered[case.operation.label].add(response.status_code // 100)
         case.validate_response(response, headers=key, excluded_checks=list(misjudging(case, response)))
 
+    with database.transaction() as conn:
+        grant, now = Grant(lifetime=timedelta(hours=1)), database.now(conn)
+        minted = [tokens.mint(conn, me.key, grant, now=now)[0].id for _ in states]
     kept = [asyncio.run(uploaded(app, key)) for _ in range(4)]
     known = {
         "file_id": kept,
         "job_id": ids,
         "video_id": [id_.replace("job_", "video_") for id_ in others],
         "model_id": list(SEVERAL),
+        "token_id": minted,
     }
     operations = [result.ok() for result in documented.get_all_operations()]
     for operation in sorted(operations, key=lambda operation: operation.method == "delete"):
         for strategy in strategies(operation, known):
             with suppress(Unsatisfiable):  # some routes take nothing that could be wrong
                 bounded(given(case=strategy)(require_kept))()
-    assert len(answered) == 32
+    assert len(answered) == 35
     hopeless = FOREIGN | {"POST /v1/files"}  # no bytes made up by chance are a picture
     assert [label for label, classes in answered.items() if 2 not in classes and label not in hopeless] == []
     assert not any(5 in classes for classes in answered.values())

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 
 from app.api import fingerprints, routes
 from app.api.callers import Caller
@@ -206,20 +207,6 @@ async def test_retry__with_a_key_is_replayed_even_once_it_ended(
     assert count(database, "jobs") == 2
 
 
-async def test_retry__that_is_under_way_is_not_stored(
-    client: httpx2.AsyncClient, database: Database, me: Caller
-) -> None:
-    failed = make_job(database, me, state=JobState.FAILED)
-    url = f"/v1/jobs/{failed.id}/retry"
-    live = await client.post(url)
-    same = await client.post(url, headers=KEY)
-    assert (same.status_code, same.json()["id"]) == (200, live.json()["id"])
-    assert "idempotent-replayed" not in same.headers
-    await client.post(f"{live.headers['location']}/cancel")
-    fresh = await client.post(url, headers=KEY)
-    assert fresh.status_code == 201 and fresh.json()["id"] != live.json()["id"]
-
-
 async def test_create__fifty_at_once_make_one_job(
     client_for: ClientFor, caller: tuple[Caller, str], database: Database, storage: Path, make_house: MakeHouse
 ) -> None:
@@ -280,3 +267,40 @@ async def test_retry__a_commit_whose_answer_was_lost_is_found(
     unreliable.loses_its_answers = True
     answer = await shaken.post(f"/v1/jobs/{failed.id}/retry")
     assert (answer.status_code, answer.json()["retried_from"]) == (201, failed.id)
+
+
+async def test_key__of_a_retry_under_way_stands_for_that_one(
+    client: httpx2.AsyncClient, database: Database, me: Caller
+) -> None:
+    failed = make_job(database, me, state=JobState.FAILED)
+    url = f"/v1/jobs/{failed.id}/retry"
+    retry = (await client.post(url, headers={"Idempotency-Key": "k1"})).json()
+    told = [await client.post(url, headers={"Idempotency-Key": key}) for key in ("k2", "k3")]
+    assert [(answer.status_code, answer.json()["id"]) for answer in told] == [(200, retry["id"])] * 2
+    await client.post(f"/v1/jobs/{retry['id']}/cancel")
+    for key, first in zip(("k2", "k3"), told, strict=True):
+        again = await client.post(url, headers={"Idempotency-Key": key})
+        assert (again.status_code, again.content) == (200, first.content)
+        assert again.headers["idempotent-replayed"] == "true"
+        for name in ("location", "etag", "retry-after"):
+            assert again.headers[name] == first.headers[name]
+    assert count(database, "jobs") == 2
+    require_error(await client.post("/v1/jobs", json=BODY, headers={"Idempotency-Key": "k2"}), 422)
+    # Without a key, or with a new one, it is a new wish.
+    assert (await client.post(url, headers={"Idempotency-Key": "k4"})).json()["id"] != retry["id"]
+    await client.delete(f"/v1/jobs/{retry['id']}")
+    gone = await client.post(url, headers={"Idempotency-Key": "k2"})
+    assert retry["id"] in require_error(gone, 410, code="made_and_deleted")["message"]
+
+
+async def test_key__of_a_retry_that_succeeded_stores_no_link(
+    client: httpx2.AsyncClient, database: Database, me: Caller
+) -> None:
+    failed = make_job(database, me, state=JobState.FAILED)
+    done = make_job(database, me, state=JobState.SUCCEEDED, retried_from=failed.id)
+    answers = [await client.post(f"/v1/jobs/{failed.id}/retry", headers=KEY) for _ in range(2)]
+    assert [(answer.status_code, answer.json()["id"]) for answer in answers] == [(200, done.id)] * 2
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    assert "signature=" in answers[1].json()["video"]["url"]
+    with database.transaction() as conn:
+        assert conn.execute(sa.text("SELECT answer FROM creations")).scalar_one() == ""

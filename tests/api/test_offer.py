@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 
 from app.api.deps import House
@@ -86,7 +87,7 @@ async def test_create__passes_a_new_model_on_unchecked_where_that_is_allowed(cli
     made = await client.post("/v1/jobs", json={"model": "acme/new", "input": given})
     job = made.json()
     assert (made.status_code, job["model"], job["input"]) == (201, "acme/brand-new", given)
-    assert job["cost"]["estimated_usd"] == 1.0
+    assert (job["cost"]["estimated_usd"], job["cost"]["basis"]) == (None, None)
     error = require_error(await client.post("/v1/jobs", json={"model": "acme/nwe", "input": {}}), 400)
     assert "'acme/new'" in error["message"]
 
@@ -112,3 +113,35 @@ async def test_retry__of_a_new_model_needs_the_setting(client: httpx2.AsyncClien
     app.state.house = replace(house, allow_unknown_models=True)
     again = await client.post(f"/v1/jobs/{job}/retry")
     assert (again.status_code, again.json()["model"]) == (201, "acme/brand-new")
+
+
+@pytest.mark.usefixtures("allowed", "listed")
+async def test_estimate__of_a_new_model_trusts_no_parameter(client: httpx2.AsyncClient, database: Database) -> None:
+    job = {"model": "acme/new", "input": {"prompt": "x", "duration": "0.001"}}
+    quoted = (await client.post("/v1/jobs/estimate", json=job)).json()["cost"]
+    assert (quoted["estimated_usd"], quoted["basis"], quoted["reserved_usd"]) == (None, "unknown", 5.0)
+    assert (await client.post("/v1/jobs", json=job)).status_code == 201
+    with database.transaction() as conn:
+        assert conn.execute(sa.text("SELECT reserved_micros FROM jobs")).scalar_one() == 5_000_000
+    capped = await client.post("/v1/jobs", json=job | {"max_cost_usd": 0.01})
+    require_error(capped, 400, code="price_unknown", param="max_cost_usd")
+
+
+@pytest.mark.usefixtures("allowed", "listed")
+@pytest.mark.parametrize("name", ["max_cost_usd", "priority", "on_unconfirmed", "metadata", "start_within_seconds"])
+@pytest.mark.parametrize("model", ["acme/new", "veo2"])
+async def test_generation__takes_no_field_of_ours_as_a_parameter(
+    client: httpx2.AsyncClient, model: str, name: str
+) -> None:
+    refused = await client.post("/v2/video/generations", json={"model": model, "prompt": "x", name: 1})
+    assert refused.status_code == 400
+    assert f"{name!r} is no parameter of a model and is not taken here." in refused.json()["message"]
+
+
+@pytest.mark.usefixtures("allowed", "listed")
+@pytest.mark.parametrize("prompt", ["data:image/png;base64,AAAA", "DATA:text/plain,x", "file_1", "attached:0"])
+async def test_remix__of_a_new_model_takes_words_only(client: httpx2.AsyncClient, prompt: str) -> None:
+    video = (await client.post("/v1/videos", json={"model": "acme/new", "prompt": "x"})).json()["id"]
+    remix = f"/v1/videos/{video}/remix"
+    require_error(await client.post(remix, json={"prompt": prompt}), 400, code="invalid_input", param="prompt")
+    assert (await client.post(remix, json={"prompt": "data: a film"})).status_code == 200

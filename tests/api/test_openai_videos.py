@@ -67,11 +67,12 @@ async def test_create__takes_control_fields(client: httpx2.AsyncClient) -> None:
 
 async def test_create__takes_a_form_without_a_file(client: httpx2.AsyncClient) -> None:
     parts = [("model", "veo2"), ("prompt", "A fox."), ("seconds", "8"), ("metadata[order]", "A-1"), ("seed", "7")]
+    parts.append(("metadata[1]", "x"))
     response = await client.post("/v1/videos", files=[(name, (None, text)) for name, text in parts])
     assert response.status_code == 200, response.text
     job = await job_of(client, response.json())
     assert job["input"] == {"prompt": "A fox.", "duration": 8, "seed": 7}
-    assert job["metadata"] == {"order": "A-1"}
+    assert job["metadata"] == {"order": "A-1", "1": "x"}
 
 
 async def test_create__takes_nested_parts_of_a_form(client: httpx2.AsyncClient) -> None:
@@ -255,3 +256,19 @@ async def test_remix__is_made_once(client: httpx2.AsyncClient, database: Databas
 @pytest.mark.parametrize("path", ["edits", "extensions", "characters"])
 async def test_unsupported__is_said(client: httpx2.AsyncClient, path: str) -> None:
     require_error(await client.post(f"/v1/videos/{path}", json={}), 400, code="unsupported_operation")
+
+
+async def test_remix__keeps_to_the_size_of_an_input(client: httpx2.AsyncClient, database: Database) -> None:
+    first = await post(client)
+    for length in (300_000, 262_140):  # the prompt alone, and together with the rest
+        refused = await client.post(f"/v1/videos/{first['id']}/remix", json={"prompt": "x" * length})
+        require_error(refused, 400, code="input_too_large", param="input")
+    assert count(database, "jobs") == 1
+
+
+async def test_not_found__names_the_video(client: httpx2.AsyncClient) -> None:
+    for method, path in [("GET", ""), ("GET", "/content"), ("DELETE", ""), ("POST", "/remix")]:
+        body = {"prompt": "x"} if method == "POST" else None
+        refused = await client.request(method, f"/v1/videos/video_17{path}", json=body)
+        message = require_error(refused, 404, code="not_found")["message"]
+        assert message.startswith("There is no video 'video_17' here.")

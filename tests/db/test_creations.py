@@ -150,3 +150,14 @@ def test_forget_expired__drops_the_oldest_first(conn: Connection) -> None:
     left = set(conn.execute(sa.select(table.c.made_id)).scalars())
     assert left == {"job_2", "job_keyed"}
     assert creations.forget_expired(conn, now=T0 + DAY, limit=10) == 2
+
+
+def test_remember__what_another_request_had_made(conn: Connection) -> None:
+    remember(conn)
+    for key in ("k2", "k3"):
+        told = replace(ASKED, idempotency_key=key)
+        noted = creations.remember(conn, told, made_id=f"echo_{key}", answer="told", now=T0, stands_for="job_1")
+        assert noted is None
+        assert creations.find(conn, told, now=T0) == Creation("job_1", "f1", "told", is_echo=True)
+    creations.scrub(conn, "job_1")
+    assert creations.find(conn, replace(ASKED, idempotency_key="k3"), now=T0) == Creation("job_1", "", None, True)

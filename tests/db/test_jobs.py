@@ -233,7 +233,7 @@ def test_migration__changes_the_check_and_keeps_the_rows(database: Database) -> 
         jobs.insert_reused(conn, replace(job, id="job_2"), original=job, video={"key": "k"})
     with database.transaction() as conn:
         known = schema.revisions()
-        schema.downgrade(conn, to=known[known.index("0008") + 1])
+        schema.downgrade(conn, to=known[known.index("0010") + 1])
     older = sa.text("SELECT id, state, generation_id FROM jobs ORDER BY id")
     unbought = sa.text("UPDATE jobs SET generation_id = NULL WHERE id = 'job_2'")
     with database.transaction() as conn:

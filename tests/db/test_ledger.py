@@ -1,22 +1,24 @@
 """Reservations within the budget, and a ledger that says once what was spent."""
 
+import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from app.db import access, auditing, endings, jobs, ledger, outcomes, requoting, schema, settling
+from app.db import access, audit_turn, auditing, endings, jobs, ledger, outcomes, requoting, schema, settling
 from app.db.engine import Connection, Database
 from app.db.jobs import Owner
 from app.db.tables import ledger as entries
-from app.db.tables import months
+from app.db.tables import months, strays
 from app.domain.errors import InsufficientQuota
 from app.domain.job import Job
 from app.domain.money import Estimate
 from app.domain.states import JobState
-from app.domain.transactions import Charge
-from tests.db.conftest import T0, MakeJob, admit, generating, later, sending
+from app.domain.transactions import Charge, Difference
+from tests.db.conftest import T0, MakeJob, accept, admit, generating, later, sending
 
 NOVEMBER, DECEMBER = "2026-11", "2026-12"
 USD = 1_000_000
@@ -296,34 +298,64 @@ def charge(generation_id: str, micros: int) -> Charge:
     return Charge(generation_id=generation_id, micros=micros, model="veo2", created_at=T0)
 
 
+def compared(conn: Connection, *charges: Charge) -> list[Difference]:
+    differ, unknown = auditing.differing(conn, charges)
+    return auditing.correct(conn, differ, now=T0) + unknown
+
+
 @pytest.mark.parametrize("name", ["g1", "i1", "g1:google/veo2"])
 def test_compare_charges__corrects_ours_by_whatever_name(
     conn: Connection, reserved: MakeJob, project_id: str, name: str
 ) -> None:
     reserved()
     outcomes.completed(conn, generating(conn), url="https://v", credits_used=None, now=T0)
-    [found] = auditing.compare_charges(conn, [charge(name, 2 * USD)], now=T0)
+    [found] = compared(conn, charge(name, 2 * USD))
     assert (found.finding, found.ours_micros, found.theirs_micros) == ("charge_differs", PRICE, 2 * USD)
     assert stands(conn, project_id) == (0, 2 * USD)
-    assert auditing.compare_charges(conn, [charge(name, 2 * USD)], now=T0) == []
+    assert compared(conn, charge(name, 2 * USD)) == []
+
+
+@pytest.mark.parametrize("ours", ["g1:google/veo2", "g1"])
+@pytest.mark.parametrize("theirs", ["g1", "g1:veo2"])
+def test_compare_charges__an_id_with_or_without_its_model_is_the_same(
+    conn: Connection, reserved: MakeJob, ours: str, theirs: str
+) -> None:
+    job = reserved()
+    generation = generating(conn, generation_id=ours)
+    outcomes.completed(conn, generation, url="https://v", credits_used=None, now=T0)
+    [found] = compared(conn, charge(theirs, 2 * USD))
+    assert (found.finding, found.about) == ("charge_differs", job.id)
+
+
+def test_differing__comes_in_the_order_of_jobs(conn: Connection, reserved: MakeJob) -> None:
+    """So locks are taken in it, whatever the order of the account."""
+    names = {}
+    for name in ("g1", "g2", "g3"):
+        names[reserved().id] = name
+        outcomes.completed(
+            conn, generating(conn, generation_id=name), url="https://v", credits_used=2 * PRICE, now=later(-1)
+        )
+    differ, _ = auditing.differing(conn, [charge("g3", USD), charge("g1", USD), charge("g2", PRICE)])
+    first, _, third = sorted(names)
+    assert [owned.job_id for owned in differ] == [first, third]
 
 
 def test_compare_charges__a_right_estimate_is_confirmed(conn: Connection, reserved: MakeJob, project_id: str) -> None:
     job = reserved()
     outcomes.completed(conn, generating(conn), url="https://v", credits_used=None, now=T0)
-    assert auditing.compare_charges(conn, [charge("g1", PRICE)], now=T0) == []
+    assert compared(conn, charge("g1", PRICE)) == []
     assert jobs.lock(conn, job.id).charge_basis == "reported"
 
 
 def test_compare_charges__leaves_what_is_not_settled_alone(conn: Connection, reserved: MakeJob) -> None:
     reserved()
     generating(conn)
-    assert auditing.compare_charges(conn, [charge("g1", PRICE)], now=T0) == []
+    assert compared(conn, charge("g1", PRICE)) == []
     assert written(conn) == []
 
 
 def test_compare_charges__reports_what_is_not_ours(conn: Connection) -> None:
-    [found] = auditing.compare_charges(conn, [charge("g9", PRICE)], now=T0)
+    [found] = compared(conn, charge("g9", PRICE))
     assert (found.finding, found.about, found.booked) == ("unknown_purchase", "g9", False)
 
 
@@ -342,13 +374,156 @@ def test_charged_jobs__only_those_that_the_account_must_show_by_now(conn: Connec
     since = T0 - timedelta(days=1)
     assert auditing.charged_jobs(conn, start=since, now=later(60), key_print="k") == []
     assert auditing.charged_jobs(conn, start=later(1), now=landed, key_print="k") == []
-    assert auditing.charged_jobs(conn, start=since, now=landed, key_print="k") == [(job.id, {"g1", "i1"})]
+    expected = [auditing.Expected(job.id, {"g1", "i1"}, T0)]
+    assert auditing.charged_jobs(conn, start=since, now=landed, key_print="k") == expected
+
+
+def test_charged_jobs__one_adopted_late_was_bought_when_its_request_left(
+    conn: Connection, reserved: MakeJob, project_id: str
+) -> None:
+    """Its charge stands on the account from before we knew of it."""
+    reserved()
+    job, submission = sending(conn)
+    settling.settle(conn, job.id, now=later(60), lease_token=job.lease_token)
+    accept(conn, submission, credits_used=2 * PRICE)
+    found = settling.settle(conn, job.id, now=later(5 * 3600), lease_token=None, told_by="usage_log")
+    assert found is not None
+    outcomes.ended_without_video(conn, found, code="x", message="No.", cost={"settled": True}, now=later(5 * 3600))
+    landed = T0 + auditing.LANDS_WITHIN
+    assert auditing.charged_jobs(conn, start=later(3600), now=landed, key_print="k") == []
+    [expected] = auditing.charged_jobs(conn, start=T0, now=landed, key_print="k")
+    assert (expected.job_id, expected.bought_at) == (job.id, T0)
+
+
+def test_charged_jobs__any_of_its_attempts_may_have_bought_it(conn: Connection, reserved: MakeJob) -> None:
+    """An operator may attach what an earlier one bought."""
+    reserved()
+    first, _ = sending(conn)
+    moved = settling.settle(conn, first.id, now=T0, lease_token=first.lease_token)
+    assert moved is not None
+    jobs.advance(conn, moved, to=JobState.QUEUED, now=T0)
+    second, submission = sending(conn, now=later(24 * 3600))
+    accept(conn, submission, credits_used=2 * PRICE)
+    found = settling.settle(conn, second.id, now=later(24 * 3600), lease_token=second.lease_token)
+    assert found is not None
+    outcomes.ended_without_video(conn, found, code="x", message="No.", cost={"settled": True}, now=later(24 * 3600))
+    now = later(24 * 3600) + auditing.LANDS_WITHIN
+    assert auditing.charged_jobs(conn, start=later(1), now=now, key_print="k") == []
+    [expected] = auditing.charged_jobs(conn, start=T0, now=now, key_print="k")
+    assert expected.bought_at == T0
+
+
+def test_charged_jobs__one_that_took_longer_than_any_is_given_time(conn: Connection, reserved: MakeJob) -> None:
+    reserved()
+    generation = generating(conn, credits_used=2 * PRICE)
+    ended = T0 + auditing.LANDS_WITHIN
+    outcomes.ended_without_video(conn, generation, code="x", message="No.", cost={"settled": True}, now=ended)
+    assert auditing.charged_jobs(conn, start=T0, now=ended, key_print="k") == []
+    assert auditing.charged_jobs(conn, start=T0, now=ended + auditing.ENDED_FOR, key_print="k") != []
+
+
+def booked_twice(conn: Connection, project_id: str) -> Job:
+    """Make a job of which the log showed a second purchase."""
+    job = generating(conn, credits_used=2 * PRICE)
+    bought = {"request_id": "rly:d1:x:1", "model": "veo2", "bought_at": T0, "seen_at": T0}
+    conn.execute(strays.insert().values(inference_id="s1", job_id=job.id, micros=PRICE, **bought))
+    data = {"told_by": "usage_log"}
+    return jobs.note(conn, job, type="job.extra_charge", now=T0, data=data, extra_micros=PRICE)
+
+
+def test_correct__a_stray_that_another_has_corrected_stays(
+    conn: Connection, reserved: MakeJob, project_id: str
+) -> None:
+    """Both had seen it before either wrote."""
+    reserved()
+    job = booked_twice(conn, project_id)
+    differ, _ = auditing.differing(conn, [charge("s1", 4 * USD)])
+    assert [one.finding for one in auditing.correct(conn, differ, now=T0)] == ["charge_differs"]
+    assert auditing.correct(conn, differ, now=T0) == []
+    assert jobs.lock(conn, job.id).extra_micros == 4 * USD
+
+
+def test_correct__a_stray_that_was_given_to_its_job_is_none(
+    conn: Connection, reserved: MakeJob, project_id: str
+) -> None:
+    reserved()
+    job = booked_twice(conn, project_id)
+    differ, _ = auditing.differing(conn, [charge("s1", 4 * USD)])
+    conn.execute(strays.delete())
+    assert auditing.correct(conn, differ, now=T0) == []
+    assert jobs.lock(conn, job.id).extra_micros == PRICE
+
+
+async def test_correct__two_at_the_same_moment_book_a_stray_once(database: Database) -> None:
+    def begin(conn: Connection) -> str:
+        project_id = access.create_project(conn, "film", now=T0).id
+        values = {"id": "job_1", "project_id": project_id, "model": "veo2", "input": {}, "upstream_path": "/"}
+        jobs.insert(conn, Job(**values, due_at=T0, created_at=T0))
+        return booked_twice(conn, project_id).id
+
+    job_id = await database.write(begin)
+    differ, _ = await database.read(lambda conn: auditing.differing(conn, [charge("s1", 4 * USD)]))
+    both_read = threading.Barrier(2)
+
+    def correct(conn: Connection) -> list[Difference]:
+        if not database.is_sqlite:
+            both_read.wait(10)
+        return auditing.correct(conn, differ, now=T0)
+
+    found = await asyncio.gather(*(database.write(correct) for _ in range(2)))
+    assert sorted(map(len, found)) == [0, 1]
+    assert (await database.read(lambda conn: jobs.lock(conn, job_id))).extra_micros == 4 * USD
+
+
+def test_take_turn__one_at_a_time_and_not_before_it_is_due(conn: Connection) -> None:
+    every = timedelta(hours=6)
+    assert audit_turn.take(conn, now=T0, every=every)
+    assert not audit_turn.take(conn, now=later(60), every=every)
+    audit_turn.finish(conn, now=later(120))
+    assert not audit_turn.take(conn, now=later(6 * 3600), every=every)
+    assert audit_turn.take(conn, now=later(6 * 3600 + 120), every=every)
+
+
+def test_take_turn__of_one_that_never_finished_is_taken_over(conn: Connection) -> None:
+    every = timedelta(hours=6)
+    assert audit_turn.take(conn, now=T0, every=every)
+    assert audit_turn.take(conn, now=T0 + audit_turn.LEASE, every=every)
+
+
+def test_take_turn__does_not_wait_for_a_clock_that_was_set_back(conn: Connection) -> None:
+    every = timedelta(hours=6)
+    audit_turn.finish(conn, now=later(30 * 86_400))
+    assert audit_turn.take(conn, now=T0, every=every)
+    assert audit_turn.take(conn, now=T0 - 2 * audit_turn.LEASE, every=every)
+
+
+@pytest.mark.parametrize("told", [0, 2 * 1000])
+def test_reservation__is_held_beside_too_low_a_charge_until_the_end(
+    conn: Connection, reserved: MakeJob, project_id: str, told: int
+) -> None:
+    reserved()
+    job = generating(conn, credits_used=told)
+    assert sum(stands(conn, project_id)) == PRICE
+    assert auditing.compare_sums(conn, project_id=project_id, month=NOVEMBER) == []
+    outcomes.completed(conn, job, url="https://v", credits_used=2 * PRICE, now=T0)
+    assert stands(conn, project_id) == (0, PRICE)
+
+
+def test_submit_answer__that_says_nothing_was_used_reports_no_charge(conn: Connection, reserved: MakeJob) -> None:
+    reserved()
+    job = generating(conn, credits_used=0)
+    assert (job.charged_micros, job.charge_basis) == (None, None)
+    ended = outcomes.completed(conn, job, url="https://v", credits_used=None, now=T0)
+    assert ended is not None
+    assert (ended.charged_micros, ended.charge_basis) == (PRICE, "estimated")
 
 
 def test_take_back__what_the_account_never_charged(conn: Connection, reserved: MakeJob, project_id: str) -> None:
     reserved()
     job = failed_and_charged(conn)
-    [found] = auditing.take_back(conn, job.id, now=T0)
+    [found] = auditing.take_back(conn, job.id, booked=False, now=T0)
+    assert (found.booked, jobs.lock(conn, job.id).charged_micros) == (False, PRICE)
+    [found] = auditing.take_back(conn, job.id, booked=True, now=T0)
     assert (found.finding, found.ours_micros, found.booked) == ("not_on_account", PRICE, True)
     seen = jobs.lock(conn, job.id)
     assert (seen.charged_micros, seen.billed, stands(conn, project_id)) == (0, False, (0, 0))

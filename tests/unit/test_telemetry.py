@@ -3,11 +3,13 @@
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from app import telemetry
+from app.settings import Settings
 
 CANARY = "canary-key-8f3a2b"
 
@@ -31,6 +33,19 @@ SECRETS = [
     "GET /v1/jobs/job_1/content?variant=video&signature=0123abcd",
     "postgresql://reelay:hunter22@db/reelay",
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUg",
+    "Authorization%3A%20BEARER%20abc.def-123",
+    "basic%2520abc.def-123",
+    "/v1/jobs/x?next=%2Fcontent%3Fsig%253D0123abcd",
+    "redis://:hunter22@cache:6379",
+    "redis://:8000/hunter22@cache:6379",
+    "postgresql://reelay:p@ss/hunter22@db/reelay",
+    "DATA:image/png;base64,iVBORw0KGgoAAAANSUhEUg",
+    "data:text/plain;charset=utf-8;name=a.b;base64,iVBORw0KGgoAAAANSUhEUg",
+    '{"token": "0123abcd"}',
+    '{\\"API_KEY\\" : \\"0123abcd\\"}',
+    "{'password': '0123abcd'}",
+    "key=%63anary-key%2D8f3a2b",
+    "key=%2563anary-key-8f3a2b",
 ]
 LEAKS = [CANARY, "2dPztI5v2Ap6", "abc.def-123", "0123abcd", "hunter22", "iVBORw0KGgo"]
 
@@ -67,3 +82,32 @@ def test_log__binds_ids_and_respects_the_level(capfd: pytest.CaptureFixture[str]
         structlog.get_logger().error("loud_thing")
     [line] = capfd.readouterr().err.splitlines()
     assert json.loads(line)["request_id"] == "req_1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:8000/v1/jobs?limit=5",
+        "50 % of the tokens",
+        "a token: 7",
+        "mailto:someone@example.com",
+        "a%20b",
+    ],
+)
+def test_log__keeps_what_is_no_secret(text: str) -> None:
+    assert telemetry.Redactor([CANARY]).clean(text) == text
+
+
+def test_literals__are_all_secrets_of_the_settings(tmp_path: Path) -> None:
+    held = Settings.load(
+        data_dir=tmp_path,
+        upstream_api_key="the-upstreams-own",
+        database_url="postgresql://reelay:p%40ss-word@db/reelay",
+        database_listen_url="postgresql://reelay:direct-word@db/reelay",
+        signing_secret="0123456789abcdef0123456789abcdef",
+    )
+    assert set(held.literals()) == {
+        "the-upstreams-own", "p@ss-word", "direct-word", "0123456789abcdef0123456789abcdef",
+    }  # fmt: skip
+    made = Settings.load(data_dir=tmp_path)
+    assert made.literals() == [(tmp_path / "signing-secret").read_text()]

@@ -96,11 +96,20 @@ async def test_ledger__an_estimate_is_corrected_from_the_account(room: Room) -> 
 
 async def test_ledger__what_failed_and_was_reported_as_charged_is_taken_back(room: Room) -> None:
     job = await ordered(room, "A raft [[fault:fail-charged]]")
-    await room.to_the_end(rounds=4)
-    assert await stands(room) == (0, PRICE)
+    await ordered(room, "A boat")
+    await room.to_the_end(rounds=6)
+    assert await stands(room) == (0, 2 * PRICE)
     [found] = await audited(room)
     assert (found.finding, found.about, found.booked) == ("not_on_account", job.id, True)
-    assert (await stands(room), (await room.seen(job)).billed) == ((0, 0), False)
+    assert (await stands(room), (await room.seen(job)).billed) == ((0, PRICE), False)
+
+
+async def test_ledger__an_empty_account_takes_nothing_back(room: Room) -> None:
+    job = await ordered(room, "A raft [[fault:fail-charged]]")
+    await room.to_the_end(rounds=4)
+    [found] = await audited(room)
+    assert (found.finding, found.about, found.booked) == ("not_on_account", job.id, False)
+    assert await stands(room) == (0, PRICE)
 
 
 async def test_ledger__another_deployments_purchase_is_reported_and_not_booked(room: Room) -> None:

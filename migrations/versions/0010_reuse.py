@@ -8,8 +8,8 @@ changes that touch no stored row. Every row that the older CHECK let in is right
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
