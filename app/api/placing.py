@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from fastapi import Request
@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from app.api import asking, estimating, inserting, offering, orders, reusing, showing, uploads, waiting, wire
 from app.api.callers import Caller
 from app.api.deps import House, require_open, unauthenticated
+from app.api.faces import Face
 from app.api.inserting import Placed
 from app.api.intake import Intake
 from app.api.multipart import Form
@@ -30,26 +31,6 @@ from app.domain.states import JobState
 from app.domain.views import JobView, Waiting, render_job
 
 log = structlog.get_logger(__name__)
-
-
-class Face(Protocol):
-    """How one of our APIs tells of a job."""
-
-    def body(self, job: Job, view: JobView) -> str:
-        """Return the job as JSON; of a new one it is stored for whoever asks the same again."""
-        ...
-
-    def location(self, job_id: str) -> str:
-        """Return the job's address on this face."""
-        ...
-
-    def first(self, body: str, *, status: int | None, headers: dict[str, str]) -> Response:
-        """Answer with a body that was stored; `status` is None for a job that was new when it was written."""
-        ...
-
-    def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
-        """Answer with a job as it stands; `status` is None for a new one."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

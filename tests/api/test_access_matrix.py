@@ -18,9 +18,9 @@ from app.domain.secrets import Scope, new_key, new_token
 from app.domain.states import JobState
 from tests.api.conftest import ClientFor, Ticks
 from tests.conftest import Clock
-from tests.factories import VIDEO, make_caller, make_job, video_of
+from tests.factories import VIDEO, make_caller, make_job, picture, video_of
 
-JOB, VIDEO_FACE = "/v1/jobs/{job_id}", "/v1/videos/{video_id}"
+JOB, VIDEO_FACE, FILE = "/v1/jobs/{job_id}", "/v1/videos/{video_id}", "/v1/files/{file_id}"
 VENDORS = ("google", "kling", "minimax", "bytedance", "alibaba", "pixverse", "runway")
 AIMLAPI = ("/v2/video/generations", *(f"/v2/generate/video/{vendor}/generation" for vendor in VENDORS))
 
@@ -38,7 +38,7 @@ class Needs(Enum):
 ROUTES: dict[tuple[str, str], Needs] = {
     **{(method, path): Needs.NOTHING for method in ("GET", "HEAD") for path in ("/", "/web/{name}")},
     **{(method, path): Needs.NOTHING for method in ("GET", "HEAD") for path in ("/healthz", "/readyz")},
-    **{(method, "/openapi.json"): Needs.NOTHING for method in ("GET", "HEAD")},
+    **{(method, path): Needs.NOTHING for method in ("GET", "HEAD") for path in ("/openapi.json", "/docs")},
     ("GET", "/v1/jobs"): Needs.READ,
     ("POST", "/v1/jobs"): Needs.WRITE,
     ("POST", "/v1/jobs/estimate"): Needs.WRITE,
@@ -62,6 +62,11 @@ ROUTES: dict[tuple[str, str], Needs] = {
     ("GET", "/v1/models"): Needs.READ,
     ("GET", "/v1/models/{model_id:path}"): Needs.READ,
     ("GET", "/v1/usage"): Needs.READ,
+    ("POST", "/v1/files"): Needs.WRITE,
+    ("GET", FILE): Needs.READ,
+    ("DELETE", FILE): Needs.WRITE,
+    ("GET", f"{FILE}/content"): Needs.READ,
+    ("HEAD", f"{FILE}/content"): Needs.READ,
     ("POST", "/v1/tokens"): Needs.KEY,
     ("GET", "/v1/tokens"): Needs.KEY,
     ("DELETE", "/v1/tokens/{token_id}"): Needs.KEY,
@@ -141,8 +146,10 @@ def secrets(database: Database, house: House, clock: Clock) -> dict[str, str | N
 
 def path_of(template: str, *, id_: str = "0") -> str:
     """Fill in ids that lead nowhere: 404 says that one came in."""
-    path = template.replace("{job_id}", f"job_{id_}").replace("{video_id}", f"video_{id_}")
-    return path.replace("{token_id}", f"tok_{id_}").replace("{model_id:path}", "veo2").replace("{name}", "style.css")
+    path = template.replace("{model_id:path}", "veo2").replace("{name}", "style.css")
+    for name, prefix in PREFIXES.items():
+        path = path.replace(f"{{{name}}}", f"{prefix}_{id_}")
+    return path
 
 
 def test_matrix__has_every_route(app: FastAPI) -> None:
@@ -163,9 +170,10 @@ async def test_matrix__who_comes_in(
         assert answer.status_code < 500
 
 
+PREFIXES = {"job_id": "job", "video_id": "video", "file_id": "file", "token_id": "tok"}
 NOBODYS = "0" * 32
 REMIX = {"prompt": "Another"}
-MINE = [route for route in ROUTES if "{job_id}" in route[1] or "{video_id}" in route[1]]
+MINE = [route for route in ROUTES if any(f"{{{name}}}" in route[1] for name in PREFIXES)]
 GENERATION = ("GET", "/v2/video/generations?generation_id={job_id}")
 
 
@@ -176,7 +184,7 @@ GENERATION = ("GET", "/v2/video/generations?generation_id={job_id}")
 async def test_matrix__ids_of_others_are_as_ids_that_never_were(
     *, client_for: ClientFor, database: Database, house: House, method: str, path: str, state: JobState
 ) -> None:
-    ann, _ = make_caller(database, subject="ann")
+    ann, anns = make_caller(database, subject="ann")
     job = make_job(database, ann, state=state)
     await house.store.put_bytes(video_of(job)["key"], VIDEO, content_type="video/mp4")
     bob, bobs = make_caller(database, subject="bob")
@@ -184,8 +192,10 @@ async def test_matrix__ids_of_others_are_as_ids_that_never_were(
     with database.transaction() as conn:
         now, hour = database.now(conn), Grant(lifetime=timedelta(hours=1))
         theirs = [tokens.mint(conn, of.key, hour, now=now)[1] for of in (bob, everybody)]
+    strangers = [make_caller(database, project="others")[1], bobs, *([] if needs_a_key(method, path) else theirs)]
     number = job.id.removeprefix("job_")
-    strangers = [make_caller(database, project="others")[1], bobs, *theirs]
+    if "{file_id}" in path or "{token_id}" in path:
+        number = (await made_at(client_for(anns), path)).partition("_")[2]
     for secret in strangers:
         client = client_for(secret)
         answers = [
@@ -197,6 +207,19 @@ async def test_matrix__ids_of_others_are_as_ids_that_never_were(
             found, missing = (body_of(answer) for answer in answers)
             assert found["message"].replace(number, NOBODYS) == missing["message"]
             assert found | {"message": ""} == missing | {"message": ""}
+
+
+def needs_a_key(method: str, path: str) -> bool:
+    return ROUTES.get((method, path)) is Needs.KEY
+
+
+async def made_at(client: httpx2.AsyncClient, path: str) -> str:
+    """Make what the path names, and return its id."""
+    file = {"file": ("a.jpg", picture())} if "{file_id}" in path else None
+    made = await client.post(path.partition("/{")[0], files=file)
+    assert made.status_code == 201, made.text
+    id_: str = made.json()["id"]
+    return id_
 
 
 def body_of(answer: httpx2.Response) -> dict[str, Any]:

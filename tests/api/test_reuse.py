@@ -248,13 +248,22 @@ async def test_reuse__a_job_deleted_during_the_copy_is_not_shown_again(
 
 
 @pytest.mark.usefixtures("original")
-async def test_reuse__is_replayed_as_it_was_told(client: httpx2.AsyncClient, database: Database, storage: Path) -> None:
+async def test_reuse__is_replayed_with_links_of_its_own(
+    client: httpx2.AsyncClient, database: Database, storage: Path
+) -> None:
     key = {"Idempotency-Key": "k"}
     first, again = [await client.post("/v1/jobs", json=AGAIN, headers=key) for _ in range(2)]
-    assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
-    assert first.json()["status"] == "succeeded"
-    assert first.headers["etag"] == again.headers["etag"]
-    assert first.headers["etag"].startswith('"2-')
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
+    told, told_again = first.json(), again.json()
+    links = [told.pop("video"), told_again.pop("video")]
+    assert told == told_again
+    assert told["status"] == "succeeded"
+    for link in links:
+        assert (await client.get(link["url"], headers={"Authorization": ""})).content == VIDEO
+    signature = httpx2.URL(links[0]["url"]).params["signature"]
+    with database.transaction() as conn:
+        assert signature not in str(conn.exec_driver_sql("SELECT * FROM creations").all())
+    assert [answer.headers["etag"][:3] for answer in (first, again)] == ['"2-', '"2-']
     assert not {"retry-after"} & {*first.headers, *again.headers}
     counted = {"X-Stainless-Retry-Count": "1"}
     retried = [(await post(client, AGAIN | {"metadata": {"n": "1"}}, **counted))["id"] for _ in range(2)]
