@@ -60,7 +60,7 @@ def in_postgres(url: str) -> list[str]:
     with psycopg.connect(url) as connection:
         tables = [name for (name,) in connection.execute(TABLES)]
         query = " UNION ALL ".join(in_table(name) for name in tables)
-        return sorted({name for (name,) in connection.execute(query)}) if tables else []  # type: ignore[call-overload]
+        return sorted({name for (name,) in connection.execute(query)}) if tables else []
 
 
 @contextmanager

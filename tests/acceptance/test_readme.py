@@ -74,9 +74,11 @@ def test_readme__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> N
 
 def test_api_page__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> None:
     printed = pasted("docs/api.md", server=server, folder=tmp_path)
-    model, created, quiet, priced, twice, waited, downloaded, listed, timeline, canceled, retried, deleted, used = (
-        printed
-    )
+    model, created, quiet, filed, priced, twice, waited = printed[:7]
+    downloaded, listed, timeline, canceled, retried, deleted, used = printed[7:]
+    with_file, file = read_all(filed)
+    assert with_file["valid"] and file["id"].startswith("file_")
+    assert (tmp_path / "kept.jpg").stat().st_size == file["size_bytes"]
     [estimate] = read_all(priced)
     assert (estimate["valid"], estimate["cost"]["estimated_usd"]) == (False, 3.0)
     assert read_all(used)[0]["total"]["charged_usd"] >= 2.5
