@@ -74,8 +74,12 @@ def test_readme__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> N
 
 def test_api_page__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> None:
     printed = pasted("docs/api.md", server=server, folder=tmp_path)
-    model, created, quiet, filed, priced, twice, waited = printed[:7]
-    downloaded, listed, timeline, canceled, retried, deleted, used = printed[7:]
+    model, created, quiet, filed, priced, twice, seeded, waited = printed[:8]
+    downloaded, listed, timeline, canceled, retried, deleted, used, by_token = printed[8:]
+    [wished] = read_all(seeded)
+    assert (wished["input"]["seed"], wished["reused_from"]) == (7, None)
+    [from_page] = read_all(by_token)
+    assert from_page["subject"] == "user-42"
     with_file, file = read_all(filed)
     assert with_file["valid"] and file["id"].startswith("file_")
     assert (tmp_path / "kept.jpg").stat().st_size == file["size_bytes"]
@@ -95,7 +99,7 @@ def test_api_page__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) ->
     succeeded, of_order, newer = read_all(listed)
     assert job["id"] in [row["id"] for row in succeeded["data"]]
     assert [row["id"] for row in of_order["data"]] == [job["id"]]
-    assert [row["id"] for row in newer["data"]] == [first["id"]]
+    assert [row["id"] for row in newer["data"]] == [wished["id"]]
     steps = ["job.created", "job.submitting", "job.started", "job.saving", "job.succeeded"]
     assert [event["type"] for event in read_all(timeline)[0]["data"]] == steps
     [unwanted] = read_all(canceled)
