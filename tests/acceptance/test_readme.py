@@ -99,7 +99,7 @@ def test_api_page__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) ->
     succeeded, of_order, newer = read_all(listed)
     assert job["id"] in [row["id"] for row in succeeded["data"]]
     assert [row["id"] for row in of_order["data"]] == [job["id"]]
-    assert [row["id"] for row in newer["data"]] == [wished["id"]]
+    assert [row["id"] for row in newer["data"]] == [first["id"], wished["id"]]
     steps = ["job.created", "job.submitting", "job.started", "job.saving", "job.succeeded"]
     assert [event["type"] for event in read_all(timeline)[0]["data"]] == steps
     [unwanted] = read_all(canceled)
