@@ -30,7 +30,7 @@ def audit_command(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 100,
     as_json: terminal.AsJson = False,
 ) -> None:
-    """Show who changed what: jobs, files, tokens, keys, projects, holds. What the service does by itself is left out."""
+    """Show who changed what: jobs, files, tokens, keys, projects, holds. The service's own moves are left out."""
     began = None if since is None else moment_of(since)
     with transaction() as (conn, _):
         project_id = None if project is None else access.project_named(conn, project).id
@@ -60,7 +60,7 @@ def _row(deed: Deed) -> list[str | Text]:
     by = (
         "operator on the host"
         if who.get("on_host")
-        else " of ".join(filter(None, (who.get("token_id"), who["key_id"])))
+        else " of ".join(filter(None, (who.get("token_id"), who.get("key_id"))))
     )
     rest = [who.get(name, "-") for name in ("subject", "address", "request_id")]
     return [_told(deed.at), deed.action, deed.target, by, *rest]

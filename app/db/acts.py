@@ -50,11 +50,12 @@ acts = sa.Table(
 @contextmanager
 def acting(conn: Connection, actor: Actor | None) -> Iterator[None]:
     """Let what is written meanwhile be in the name of `actor`; None is the service itself."""
-    conn.info["actor"] = None if actor is None else actor.facts()
+    info = conn.info  # a connection that was lost meanwhile would not give it any more
+    info["actor"] = None if actor is None else actor.facts()
     try:
         yield
     finally:
-        del conn.info["actor"]
+        info.pop("actor", None)
 
 
 def attributed(work: Callable[[Connection], T], actor: Actor | None) -> Callable[[Connection], T]:

@@ -68,7 +68,14 @@ def scrub(conn: Connection, job: Job, *, now: datetime) -> Remains:
     files.unlink(conn, job.id)
     events.scrub(conn, job.id)
     creations.scrub(conn, job.id)
-    gone = {"input": {}, "metadata": {}, "likeness": None, "error_message": None, "result_url": None, "deleted_at": now}
+    gone: dict[str, Any] = {
+        "input": {},
+        "metadata": {},
+        "likeness": None,
+        "error_message": None,
+        "result_url": None,
+        "deleted_at": now,
+    }
     note(conn, job, type="job.deleted", now=now, data={}, **gone)
     keys = [*_video_keys(job.video), *(file.storage_key for file in inputs)]
     return Remains(job.id, keys, [file.id for file in inputs])

@@ -65,9 +65,7 @@ class Sweeper:
         await self._db.write(self._pull_back)
         late = await self._db.write(self._fail_late_starts)
         stale = max(await self._expire_jobs(), await self._bury(), await self._expire_files())
-        forgotten = max(
-            await self._db.write(self._forget_creations), await self._db.write(self._forget_tokens_and_acts)
-        )
+        forgotten = max(await self._db.write(self._forget_creations), await self._db.write(self._forget_old))
         await self._empty_log()
         return max(late, stale, forgotten)
 
@@ -134,7 +132,7 @@ class Sweeper:
         """Drop what is kept of requests only to know them again. Nearly every job has left such a row."""
         return creations.forget_expired(conn, now=self._db.now(conn), limit=10 * BATCH)
 
-    def _forget_tokens_and_acts(self, conn: Connection) -> int:
+    def _forget_old(self, conn: Connection) -> int:
         now = self._db.now(conn)
         return max(tokens.forget_expired(conn, now=now, limit=BATCH), acts.forget_old(conn, now=now, limit=BATCH))
 
