@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -61,4 +60,5 @@ def read(
         of_jobs = of_jobs.where(events.c.created_at >= since)
         others = others.where(acts.c.created_at >= since)
     found = [Deed(*row) for query in (of_jobs, others) for row in conn.execute(query.limit(limit))]
-    return sorted(found, key=attrgetter("at", "id"))[-limit:]
+    # Of what one transaction wrote, the ids say what came first, but for the kind that they begin with.
+    return sorted(found, key=lambda deed: (deed.at, deed.id.partition("_")[2]))[-limit:]

@@ -19,8 +19,10 @@ from app.db.tables import events
 from app.db.tokens import Grant
 from app.domain.secrets import Scope
 from app.domain.states import JobState
-from tests.api.conftest import ClientFor, one_database, require_error
+from app.workers.sweep import Sweeper
+from tests.api.conftest import ClientFor, count, one_database, require_error
 from tests.api.test_access_matrix import AIMLAPI, FILE, JOB, ROUTES, VIDEO_FACE, Needs
+from tests.conftest import Clock
 from tests.factories import lead, make_caller, make_job, picture, video_of
 
 BODY = {"model": "veo2", "input": {"prompt": "A boat"}}
@@ -285,3 +287,16 @@ async def test_delete__keeps_who_did_what(scene: Scene, database: Database) -> N
     assert [row.type for row in rows] == ["job.created", "job.canceled", "job.deleted"]
     assert {row.actor["key_id"] for row in rows} == {scene.caller.key.id}
     assert json.dumps([row.data for row in rows]) == "[{}, {}, {}]"
+
+
+@one_database
+async def test_sweep__forgets_acts_after_a_year(
+    scene: Scene, database: Database, house_sweeper: Sweeper, clock: Clock
+) -> None:
+    await scene.made("/v1/tokens")
+    clock.move(days=365)
+    await house_sweeper.run_once()
+    assert count(database, "acts") == 1
+    clock.move(days=1)
+    await house_sweeper.run_once()
+    assert count(database, "acts") == 0
