@@ -151,7 +151,7 @@ async def serve(settings: Settings, role: Role, *, listener: socket.socket, read
     """Serve until SIGTERM or SIGINT: first the connections end, then the workers, then the house closes."""
     async with opened(settings, role) as house:
         server = Server(
-            Config(build(house), **SERVING),
+            Config(build(house), **SERVING | _believing(settings.trusted_proxies)),
             ready=ready,
         )
 
@@ -161,6 +161,11 @@ async def serve(settings: Settings, role: Role, *, listener: socket.socket, read
 
         with _told_by_signals(stop):
             await server.serve(sockets=[listener])
+
+
+def _believing(proxies: str) -> dict[str, Any]:
+    """Whose X-Forwarded-For the server believes: nobody's unless the operator says so, whatever uvicorn's default."""
+    return {"proxy_headers": bool(proxies), "forwarded_allow_ips": proxies}
 
 
 async def work(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ import os
 import secrets
 from contextlib import suppress
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -105,6 +106,9 @@ class Settings(BaseSettings):
         "", description="Comma-separated origins whose pages may call this service, such as https://app.example.com."
     )
     trusted_hosts: str = Field("", description="host:port list that downloads may reach although it is not public.")
+    trusted_proxies: str = Field(
+        "", description="Comma-separated addresses or networks of your proxies: of them X-Forwarded-For is believed."
+    )
     retention_days: float | None = Field(
         None, gt=0, description="Finished jobs and their videos are deleted after this; unset keeps them."
     )
@@ -139,6 +143,11 @@ class Settings(BaseSettings):
     @classmethod
     def _holds_origins(cls, value: str) -> str:
         return ",".join(origin(entry.strip()) for entry in value.split(",") if entry.strip())
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _holds_networks(cls, value: str) -> str:
+        return ",".join(str(ip_network(entry.strip())) for entry in value.split(",") if entry.strip())
 
     @field_validator("prices")
     @classmethod

@@ -11,6 +11,7 @@ from app.db.engine import Connection, Database
 from app.db.jobs import Owner
 from app.db.tokens import Token
 from app.domain import secrets
+from app.domain.actor import Actor
 from app.domain.errors import NotFound
 
 KEPT_SECONDS = 4.0
@@ -28,6 +29,8 @@ class Caller:
     """The key; for a client token the one that minted it, narrowed to what the token allows."""
     project: Project
     token: Token | None = None
+    actor: Actor | None = None
+    """Who it is in this very request, for the record of what it changes."""
 
     @property
     def credential_id(self) -> str:

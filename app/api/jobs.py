@@ -15,7 +15,7 @@ from app.db.engine import Connection
 from app.domain.errors import InvalidRequest
 from app.domain.job import Job
 from app.domain.states import JobState
-from app.domain.views import JobView, render_event
+from app.domain.views import JobView, render_entry
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -101,7 +101,7 @@ async def cancel_job(job_id: str, caller: Writer, house: HouseDep) -> Response:
         job = jobs.cancel(conn, job_id, owner=caller.owner, now=house.db.now(conn))
         return job, showing.show(conn, job, house=house, caller=caller)
 
-    job, view = await house.db.write(cancel)
+    job, view = await house.db.write(cancel, by=caller.actor)
     return showing.answer(view, job, status=202 if job.state is JobState.SUBMITTING else 200)
 
 
@@ -118,7 +118,7 @@ async def delete_job(job_id: str, caller: Writer, house: HouseDep) -> Response:
         job = jobs.get(conn, job_id, owner=caller.owner, lock=True)
         return endings.scrub(conn, job, now=house.db.now(conn))
 
-    remains = await house.db.write(scrub)
+    remains = await house.db.write(scrub, by=caller.actor)
     # From here on nobody sees it. With the storage away the bytes go later: the sweep finds them by their rows.
     if await uploads.discard(remains.storage_keys, store=house.store):
         await house.db.write(partial(endings.buried, remains=remains))
@@ -143,7 +143,7 @@ async def list_events(
     def timeline(conn: Connection) -> EventList:
         job = jobs.get(conn, job_id, owner=caller.owner)
         found = events.of_job(conn, job.id, after=_event_number(conn, job, after), limit=limit + 1)
-        return EventList(data=[render_event(event) for event in found[:limit]], has_more=len(found) > limit)
+        return EventList(data=[render_entry(event) for event in found[:limit]], has_more=len(found) > limit)
 
     listed = await house.db.read(timeline)
     headers = {"Cache-Control": "private, no-cache"}

@@ -301,3 +301,16 @@ def test_prices__a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPat
 def test_default_reserve__absurd_ones_are_refused(monkeypatch: pytest.MonkeyPatch, usd: str) -> None:
     [line] = refusal(monkeypatch, {"REELAY_DEFAULT_RESERVE_USD": usd})
     assert line.startswith("REELAY_DEFAULT_RESERVE_USD: ")
+
+
+def test_trusted_proxies__are_addresses_or_networks_and_none_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().trusted_proxies == ""
+    monkeypatch.setenv("REELAY_TRUSTED_PROXIES", "10.0.0.5, fd00::/8")
+    assert Settings.load().trusted_proxies == "10.0.0.5/32,fd00::/8"
+
+
+@pytest.mark.parametrize("listed", ["*", "proxy.internal", "10.0.0.5/8", "10.0.0.5:80"])
+def test_trusted_proxies__what_is_no_network_is_named(monkeypatch: pytest.MonkeyPatch, listed: str) -> None:
+    monkeypatch.setenv("REELAY_TRUSTED_PROXIES", listed)
+    with pytest.raises(SettingsError, match="REELAY_TRUSTED_PROXIES"):
+        Settings.load()
