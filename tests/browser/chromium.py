@@ -4,10 +4,10 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +17,9 @@ PATIENCE_SECONDS = 90
 # Google's own build comes first: it always plays H.264, which some builds of Chromium can't. Debian's can.
 NAMES = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser")
 # It wants the pipes as its files 3 and 4.
-HAND_OVER = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+HAND_OVER = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
 FLAGS = (
     "--headless=new",
     "--remote-debugging-pipe",
@@ -33,11 +35,20 @@ FLAGS = (
 )
 
 
+class NoBrowser(Exception):
+    """There is no browser to drive; the message says what to install."""
+
+
 def program() -> str:
-    """Return the browser to drive: `CHROMIUM`, or the first that is installed."""
+    """Return the browser to drive: `CHROMIUM`, or the first that is installed. Raises NoBrowser."""
     named = os.environ.get("CHROMIUM")
     found = shutil.which(named) if named else next(filter(None, map(shutil.which, NAMES)), None)
-    assert found, f"CHROMIUM={named} is no program." if named else "No Chromium is installed."
+    if found is None:
+        missing = f"CHROMIUM={named} is no program" if named else "no Chromium was found"
+        raise NoBrowser(
+            f"The browser tests need Chromium, and {missing}: install Debian's package chromium, "
+            "or name one: make test-browser CHROMIUM=/path/to/chromium"
+        )
     return found
 
 
@@ -52,7 +63,12 @@ class Chromium:
         command = [sys.executable, "-c", HAND_OVER, *map(str, handed), program(), *FLAGS, f"--user-data-dir={profile}"]
         self._log = (profile.parent / "chromium.log").open("wb")
         self._process = subprocess.Popen(
-            command, pass_fds=handed, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
+            command,
+            pass_fds=handed,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
         )
         for end in (theirs_in, theirs_out, *handed):
             os.close(end)
@@ -100,7 +116,9 @@ class Chromium:
         """Return the parameters of what this session reported so far."""
         with self._news:
             return [
-                event["params"] for event in self._events if event.get("sessionId") == session and event["method"] in methods
+                event["params"]
+                for event in self._events
+                if event.get("sessionId") == session and event["method"] in methods
             ]
 
     def wait_for(self, session: str, method: str, *, count: int) -> None:
@@ -127,7 +145,11 @@ class Chromium:
     def close(self) -> None:
         with suppress(AssertionError, BrokenPipeError):
             self.ask("Browser.close")
-        self._process.wait(timeout=20)
+        try:
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
+            self._process.wait()
         self._listener.join()
         for file in (self._out, self._in, self._log):
             file.close()
@@ -157,10 +179,17 @@ class Page:
             awaitPromise=True,
             returnByValue=True,
             userGesture=True,
+            allowUnsafeEvalBlockedByCSP=False,
         )
         if fault := answer.get("exceptionDetails"):
             raise AssertionError(fault.get("exception", {}).get("description", fault["text"]))
         return answer["result"].get("value")
+
+    def choose(self, selector: str, file: Path) -> None:
+        """Put a file into a field, as a person does in the browser's dialogue."""
+        field = f"document.querySelector({json.dumps(selector)})"
+        found = self._browser.ask("Runtime.evaluate", session=self._session, expression=field)["result"]["objectId"]
+        self._browser.ask("DOM.setFileInputFiles", session=self._session, objectId=found, files=[str(file)])
 
     def complaints(self) -> list[str]:
         """Return all that stood in the console as an error or a warning, violations of a policy among it."""
@@ -189,3 +218,10 @@ class Page:
         answer = self._browser.ask("Runtime.evaluate", session=session, expression="location.href")
         address: str = answer["result"]["value"]
         return address
+
+
+if __name__ == "__main__":
+    try:
+        program()
+    except NoBrowser as reason:
+        sys.exit(str(reason))

@@ -1,11 +1,9 @@
 """A sandboxed Reelay, the pages of two other origins, one of which it lists, and a browser to visit them all."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -46,7 +44,9 @@ class Reelay:
 
     def jobs(self) -> list[str]:
         """Return the ids of all jobs, those of every subject."""
-        return [job["id"] for job in self.client.get("/v1/jobs", params={"limit": 100}).raise_for_status().json()["data"]]
+        return [
+            job["id"] for job in self.client.get("/v1/jobs", params={"limit": 100}).raise_for_status().json()["data"]
+        ]
 
     def served(self) -> list[tuple[str, str, int]]:
         """Return method, path and status of every request of a page that it has answered."""

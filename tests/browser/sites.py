@@ -18,7 +18,8 @@ class Site:
     def __init__(self, origin: str) -> None:
         self.origin = origin
         self.files = {path.name: path for path in (*PAGES.iterdir(), SAMPLE)}
-        self.answers: dict[str, Callable[[], str | dict[str, str]]] = {}
+        # Browsers ask for it by themselves, and complain where there is none.
+        self.answers: dict[str, Callable[[], str | dict[str, str]]] = {"/favicon.ico": str}
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
         """Return status, type and content for a path."""
@@ -45,10 +46,11 @@ def open_site(name: str) -> Iterator[Site]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_POST = do_GET
+        def do_POST(self) -> None:
+            self.do_GET()
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
         site = Site(f"http://{name}.localhost:{server.server_port}")
