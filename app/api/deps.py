@@ -93,7 +93,8 @@ HouseDep = Annotated[House, Depends(the_house)]
 BEARER: dict[str, Any] = {
     "auto_error": False,
     "scheme_name": "key",
-    "description": "A project's key, `rly_...`, or a client token, `rlt_...`.",
+    "description": "A project's key, `rly_...`, or a client token, `rlt_...`. Where the operator has set an identity "
+    "provider also an access token of its own.",
 }
 Given = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(**BEARER))]
 
@@ -109,8 +110,7 @@ async def identify(
         raise unauthenticated("This key does not work: it is mistyped, revoked or expired. Ask for a new one.")
     _require_origin(request, caller, house=house)
     if scope is not None and not caller.key.scopes & {scope, Scope.ADMIN}:
-        what = "key" if caller.token is None else "token"
-        raise PermissionDenied(f"This {what} lacks the scope {scope}. Use one that has it.")
+        raise PermissionDenied(f"This {caller.kind} lacks the scope {scope}. Use one that has it.")
     if (limit := caller.project.requests_per_minute) is not None:
         request.state.rate_headers = house.rates.count(caller.project.id, limit=limit)
     return caller
