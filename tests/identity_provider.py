@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from joserfc import jwt
-from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
+from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, generate_key
 
 from app.api.sign_in import Registry
 
@@ -20,18 +20,24 @@ Signer = Callable[[bytes], bytes]
 
 
 @cache
-def rsa_key(kid: str = "rsa-1") -> RSAKey:
-    return RSAKey.generate_key(2048, {"kid": kid})
+def _made(kind: str, size: str | int, kid: str, _owner: str) -> Any:
+    """Make a key, or return the one made before: it takes a while."""
+    return generate_key(kind, size, {"kid": kid})  # type: ignore[call-overload]  # by names
 
 
-@cache
+def rsa_key(kid: str = "rsa-1", *, of: str = "the provider") -> RSAKey:
+    key: RSAKey = _made("RSA", 2048, kid, of)
+    return key
+
+
 def ec_key(kid: str = "ec-1", curve: str = "P-256") -> ECKey:
-    return ECKey.generate_key(curve, {"kid": kid})
+    key: ECKey = _made("EC", curve, kid, "the provider")
+    return key
 
 
-@cache
 def ed_key(kid: str = "ed-1") -> OKPKey:
-    return OKPKey.generate_key("Ed25519", {"kid": kid})
+    key: OKPKey = _made("OKP", "Ed25519", kid, "the provider")
+    return key
 
 
 def encoded(data: bytes) -> str:
