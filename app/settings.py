@@ -106,14 +106,10 @@ class Settings(BaseSettings):
         "", description="Comma-separated origins whose pages may call this service, such as https://app.example.com."
     )
     oidc_issuer: str | None = Field(None, description="Your identity provider, whose access tokens work as keys do.")
-    oidc_audience: str | None = Field(
-        None, description="What the tokens' `aud` must name: this service, as it knows it."
-    )
+    oidc_audience: str | None = Field(None, description="What `aud` of those tokens must name: this service.")
     oidc_jwks_url: str | None = Field(None, description="Where the provider's keys are; by default it is asked.")
     oidc_project: str | None = Field(None, description="The project of everybody who signs in so.")
-    oidc_project_claim: str = Field(
-        "reelay_project", description="The claim that names the project, unless that is set."
-    )
+    oidc_project_claim: str = Field("reelay_project", description="Else the claim that names the project.")
     oidc_scopes: str = Field(
         "jobs:read=jobs:read,jobs:write=jobs:write",
         description="What words in the tokens' scope, scp or roles allow: jobs:read or jobs:write.",
