@@ -132,8 +132,7 @@ def _period(claims: Mapping[str, Any]) -> tuple[datetime, datetime]:
 
 def _instant(claims: Mapping[str, Any], name: str) -> datetime:
     value = claims[name]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not _EARLIEST.timestamp() <= value <= _LATEST.timestamp():
+    if not isinstance(value, int | float) or not _EARLIEST.timestamp() <= value <= _LATEST.timestamp():
         raise refused(f"Its {name!r} must be a time, in seconds since 1970.")
     return datetime.fromtimestamp(value, UTC)
 

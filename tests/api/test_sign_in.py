@@ -496,6 +496,13 @@ async def test_sign_in__bad_tokens_open_nothing(
     assert set(idp.asked) <= {DISCOVERY, KEYS} and idp.asked.count(KEYS) <= 1
 
 
+async def test_sign_in__a_key_serves_no_other_algorithm_than_its_own(client_for: ClientFor, idp: Provider) -> None:
+    idp.answers[KEYS] = respond({"keys": [rsa_key().as_dict(private=False) | {"alg": "PS256"}]})
+    assert await status(client_for(idp.token(alg="PS256"))) == 200
+    for alg in ("RS256", "PS512"):
+        require_error(await client_for(idp.token(alg=alg)).get("/v1/jobs"), 401, code="invalid_token")
+
+
 @pytest.mark.parametrize("header", ["jku", "x5u", "jwk", "x5c"])
 async def test_sign_in__a_token_brings_no_key_of_its_own(client_for: ClientFor, idp: Provider, header: str) -> None:
     public = stranger().as_dict(private=False)
