@@ -18,6 +18,7 @@ from app.db.engine import ArgumentError, Database, password_of
 from app.domain.money import usd_to_micros
 from app.domain.origins import origin
 from app.domain.overrides import read_overrides
+from app.domain.sign_in import Terms, read_terms
 
 PLACEHOLDERS = ("change", "example", "placeholder", "secret", "todo", "xxx", "your-", "<")
 SHORTEST_SECRET = 32
@@ -105,6 +106,15 @@ class Settings(BaseSettings):
     cors_origins: str = Field(
         "", description="Comma-separated origins whose pages may call this service, such as https://app.example.com."
     )
+    oidc_issuer: str | None = Field(None, description="Your identity provider, whose access tokens work as keys do.")
+    oidc_audience: str | None = Field(None, description="What `aud` of those tokens must name: this service.")
+    oidc_jwks_url: str | None = Field(None, description="Where the provider's keys are; by default it is asked.")
+    oidc_project: str | None = Field(None, description="The project of everybody who signs in so.")
+    oidc_project_claim: str = Field("reelay_project", description="Else the claim that names the project.")
+    oidc_scopes: str = Field(
+        "jobs:read=jobs:read,jobs:write=jobs:write",
+        description="What words in the tokens' scope, scp or roles allow: jobs:read or jobs:write.",
+    )
     trusted_hosts: str = Field("", description="host:port list that downloads may reach although it is not public.")
     trusted_proxies: str = Field(
         "", description="Comma-separated addresses or networks of your proxies: of them X-Forwarded-For is believed."
@@ -160,7 +170,9 @@ class Settings(BaseSettings):
     def load(cls, **given: Any) -> "Settings":
         """Read the environment; raise SettingsError with one line per wrong variable."""
         try:
-            return cls(**given)
+            settings = cls(**given)
+            _ = settings.sign_in
+            return settings
         except SourceError as error:  # how pydantic-settings passes on what a source raised
             if isinstance(error.__cause__, SettingsError):
                 raise error.__cause__ from None
@@ -205,6 +217,15 @@ class Settings(BaseSettings):
     def allowed_origins(self) -> frozenset[str]:
         """Origins whose pages may use the service through a browser."""
         return frozenset(filter(None, self.cors_origins.split(",")))
+
+    @property
+    def sign_in(self) -> Terms | None:
+        """On what terms sign-ins with the identity provider are taken; None if they are not."""
+        given = {name.removeprefix("oidc_"): value for name, value in self if name.startswith("oidc_")}
+        try:
+            return read_terms(**given)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
 
     @property
     def own_prices(self) -> dict[str, Any]:

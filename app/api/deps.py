@@ -94,7 +94,8 @@ HouseDep = Annotated[House, Depends(the_house)]
 BEARER: dict[str, Any] = {
     "auto_error": False,
     "scheme_name": "key",
-    "description": "A project's key, `rly_...`, or a client token, `rlt_...`.",
+    "description": "A project's key, `rly_...`, or a client token, `rlt_...`. Where the operator has set an identity "
+    "provider also an access token of its own.",
 }
 Given = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(**BEARER))]
 
@@ -110,8 +111,7 @@ async def identify(
         raise unauthenticated("This key does not work: it is mistyped, revoked or expired. Ask for a new one.")
     _require_origin(request, caller, house=house)
     if scope is not None and not caller.key.scopes & {scope, Scope.ADMIN}:
-        what = "key" if caller.token is None else "token"
-        raise PermissionDenied(f"This {what} lacks the scope {scope}. Use one that has it.")
+        raise PermissionDenied(f"This {caller.kind} lacks the scope {scope}. Use one that has it.")
     if limits := _limits(caller):
         request.state.rate_headers = house.rates.count(*limits)
     return caller
@@ -120,8 +120,7 @@ async def identify(
 def _limits(caller: Caller) -> list[Limit]:
     """Return the caller's limits of requests a minute. Each token of a key counts for itself."""
     own, shared = caller.key.requests_per_minute, caller.project.requests_per_minute
-    whose = "This key" if caller.token is None else "This token"
-    limits = [] if own is None else [Limit(caller.credential_id, own, whose)]
+    limits = [] if own is None else [Limit(caller.credential_id, own, f"This {caller.kind}")]
     return limits if shared is None else [*limits, Limit(caller.project.id, shared, "The project")]
 
 

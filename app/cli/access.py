@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.db import access, acts, ledger, revoking, schema
+from app.db import access, acts, ledger, revoking, schema, sign_in
 from app.db.access import Key, Project
 from app.db.engine import Connection
 from app.domain.actor import ON_THE_HOST
@@ -122,6 +122,27 @@ def create_key(
         )
         acts.note(conn, "key.created", target=key.id, project_id=key.project_id, now=now, data=_granted(key))
     _show([{"key": secret} | _key(key)], as_json=as_json, single=True)
+
+
+@projects.command("sign-in")
+def open_to_sign_ins(
+    name: str,
+    *,
+    scopes: Annotated[str, typer.Option(help="Comma-separated: what those who sign in may have at most.")] = ",".join(
+        sorted(DEFAULT_SCOPES)
+    ),
+    expires: Annotated[str | None, typer.Option(help="A span such as 90d, 12h or 30m; by default never.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let people into a project who sign in with the identity provider, until the key that this makes is revoked."""
+    granted = _scopes(scopes)
+    if granted - DEFAULT_SCOPES:
+        raise SettingsError("--scopes: admin is granted to keys only, never to people who sign in.")
+    with transaction() as (conn, now):
+        expires_at = None if expires is None else now + _span(expires)
+        key = sign_in.open_project(conn, name, scopes=granted, now=now, expires_at=expires_at)
+        acts.note(conn, "key.created", target=key.id, project_id=key.project_id, now=now, data=_granted(key))
+    _show([_key(key)], as_json=as_json, single=True)
 
 
 @keys.command("list")
