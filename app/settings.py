@@ -10,8 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 from app.db.engine import ArgumentError, Database, password_of
@@ -19,37 +18,13 @@ from app.domain.money import usd_to_micros
 from app.domain.origins import origin
 from app.domain.overrides import read_overrides
 from app.domain.sign_in import Terms, read_terms
+from app.environment import FileOrEnv, SettingsError
+
+__all__ = ["Settings", "SettingsError", "kept_secret", "open_database", "refuse_placeholder"]
 
 PLACEHOLDERS = ("change", "example", "placeholder", "secret", "todo", "xxx", "your-", "<")
 SHORTEST_SECRET = 32
 _SQLITE_MAGIC = b"SQLite format 3\0"
-
-
-class SettingsError(Exception):
-    """The start is refused; the message is one line that names the variable."""
-
-
-class FileOrEnv(EnvSettingsSource):
-    """Reads the file that NAME_FILE points to, as Docker secrets do, or NAME; of two names the first goes first."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        for name in _names(field, field_name):
-            if path := os.environ.get(f"{name}_FILE"):
-                try:
-                    return Path(path).read_text("utf-8").strip(), field_name, False
-                except (OSError, UnicodeDecodeError) as error:
-                    reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-                    raise SettingsError(f"{name}_FILE: {path} cannot be read ({reason}).") from error
-            if value := os.environ.get(name):
-                return value, field_name, False
-        return super().get_field_value(field, field_name)
-
-
-def _names(field: FieldInfo, field_name: str) -> list[str]:
-    alias = field.validation_alias
-    if isinstance(alias, AliasChoices):
-        return [str(choice) for choice in alias.choices]
-    return [f"REELAY_{field_name.upper()}"]
 
 
 class Settings(BaseSettings):
