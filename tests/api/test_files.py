@@ -20,6 +20,7 @@ from app.api.deps import House
 from app.api.receiving import AROUND_BYTES
 from app.db import files
 from app.db.engine import Database
+from app.domain.actor import Actor
 from app.domain.errors import StorageFailed, Unavailable
 from app.domain.job import File
 from app.domain.secrets import Scope
@@ -534,20 +535,20 @@ async def test_retention__a_use_moves_it_on(client: httpx2.AsyncClient, clock: C
 class Refusing(Database):
     """Away when it is to write."""
 
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, *, by: Actor | None = None) -> Any:
         raise Unavailable("away")
 
 
 class Losing(Database):
     """Commits, and dies before it says so."""
 
-    async def write(self, work: Any) -> Any:
-        await super().write(work)
+    async def write(self, work: Any, *, by: Actor | None = None) -> Any:
+        await super().write(work, by=by)
         raise Unavailable("away")
 
 
 class Breaking(Database):
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, *, by: Actor | None = None) -> Any:
         raise RuntimeError("broken")
 
 
