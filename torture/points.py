@@ -188,10 +188,10 @@ def _wrap_commits(striker: Striker) -> None:
     write, transaction = Database.write, Database.transaction
 
     @wraps(write)
-    async def wrapped_write(self: Database, work: Callable[..., Any]) -> Any:
+    async def wrapped_write(self: Database, work: Callable[..., Any], **given: Any) -> Any:
         name = name_of(work)
         striker.reach(f"commit {name} before")
-        result = await write(self, striker.entered(name, work))
+        result = await write(self, striker.entered(name, work), **given)
         if name in MOVES:
             striker.note(settled=None if result is None else [result.id, str(result.state)], by=name)
         if leased := _leased(name, result):
@@ -200,9 +200,9 @@ def _wrap_commits(striker: Striker) -> None:
         return result
 
     @contextmanager
-    def wrapped_transaction(self: Database) -> Iterator[Any]:
+    def wrapped_transaction(self: Database, **given: Any) -> Iterator[Any]:
         striker.reach("commit prepare_database before")
-        with transaction(self) as conn:
+        with transaction(self, **given) as conn:
             yield conn
         striker.reach("commit prepare_database after")
 

@@ -236,10 +236,10 @@ class Unreliable(Database):
             raise RuntimeError("reading is broken")
         return await super().read(work)
 
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, **given: Any) -> Any:
         if self.is_away:
             raise Unavailable("The database is away.", code="database_unavailable", retry_after=5)
-        result = await super().write(work)
+        result = await super().write(work, **given)
         self._wrote = True
         self.committed.set()
         if self.tells_when is not None:

@@ -504,20 +504,20 @@ async def test_retention__a_use_moves_it_on(client: httpx2.AsyncClient, clock: C
 class Refusing(Database):
     """Away when it is to write."""
 
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, **given: Any) -> Any:
         raise Unavailable("away")
 
 
 class Losing(Database):
     """Commits, and dies before it says so."""
 
-    async def write(self, work: Any) -> Any:
-        await super().write(work)
+    async def write(self, work: Any, **given: Any) -> Any:
+        await super().write(work, **given)
         raise Unavailable("away")
 
 
 class Breaking(Database):
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, **given: Any) -> Any:
         raise RuntimeError("broken")
 
 

@@ -241,8 +241,8 @@ async def test_create__different_requests_at_once_with_one_key(
 class Eventful(Database):
     """A database whose answers are lost, and before anybody looks again the new job has been canceled."""
 
-    async def write(self, work: Any) -> Any:
-        made = await super().write(work)
+    async def write(self, work: Any, **given: Any) -> Any:
+        made = await super().write(work, **given)
         owner = Owner(project_id=made.job.project_id)
         await super().write(lambda conn: jobs.cancel(conn, made.job.id, owner=owner, now=self.now(conn)))
         raise Unavailable("the connection broke while the commit was answered")

@@ -170,9 +170,9 @@ class Held(Database):
         self.is_told = False
         self.entered, self.leave = threading.Event(), threading.Event()
 
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, **given: Any) -> Any:
         if not self.is_told:
-            return await super().write(work)
+            return await super().write(work, **given)
         self.is_told = False
 
         def held(conn: Connection) -> Any:
