@@ -164,7 +164,9 @@ async def test_change__names_its_one_actor(
 
 
 @one_database
-@pytest.mark.parametrize("route", [*CHANGE_NOTHING, *(route for route in ROUTES if route[0] == "GET")], ids=" ".join)
+@pytest.mark.parametrize(
+    "route", [*sorted(CHANGE_NOTHING), *(route for route in ROUTES if route[0] == "GET")], ids=" ".join
+)
 async def test_record__what_changes_nothing_leaves_it(
     scene: Scene, client_at: ClientFor, database: Database, route: tuple[str, str]
 ) -> None:

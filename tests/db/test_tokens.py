@@ -54,7 +54,7 @@ def used(conn: Connection, token: Token) -> tuple[int, int, int]:
     return found.jobs_made, found.held_micros, found.spent_micros
 
 
-@pytest.mark.parametrize("has", SETS, ids=",".join)
+@pytest.mark.parametrize("has", SETS, ids=lambda has: ",".join(sorted(has)))
 def test_mint__nobody_grants_what_they_lack_and_admin_never(
     conn: Connection, project_id: str, has: frozenset[Scope]
 ) -> None:
