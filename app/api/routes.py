@@ -35,8 +35,8 @@ DESCRIPTION = (
 
 
 DOORS = (
-    jobs, creating, forecasting, content, events, files, openai_videos, aimlapi_video, models, usage, tokens, health, admin,
-    pages,
+    jobs, creating, forecasting, content, events, files, openai_videos, aimlapi_video, models, usage, tokens, health,
+    admin, pages,
 )  # fmt: skip
 """They are asked in this order: what is called most comes first."""
 
