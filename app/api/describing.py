@@ -57,7 +57,7 @@ LAST_EVENT_ID: dict[str, Any] = {
         {
             "name": "Last-Event-ID",
             "in": "header",
-            "schema": {"type": "string", "maxLength": 100},
+            "schema": {"type": "string"},
             "description": "Live: go on after this event, as browsers do by themselves.",
         }
     ]
