@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients test-pythons check image bench torture lock clean
+.PHONY: help demo serve test test-browser test-clients test-pythons check image bench torture lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,10 @@ test: $(VENV)/.ready-dev ## Run the tests (PYTEST_ARGS=tests/db: only these, in 
 
 test-clients: $(VENV)/.ready-dev $(CLIENTS:%=$(VENV)/clients/%/.ready) ## Run the newest OpenAI SDKs, LiteLLM and programs for the AI/ML API against the sandbox
 	@$(CLEAN_ENV) CLIENT_ENVIRONMENTS=$(CURDIR)/$(VENV)/clients $(BIN)/python -m pytest tests/clients/check_clients.py
+
+test-browser: $(VENV)/.ready-dev ## Visit a sandbox service with headless Chromium, from pages of two origins (CHROMIUM=/path: with that one)
+	@$(BIN)/python -m tests.browser.chromium
+	@$(CLEAN_ENV) $(BIN)/python -m pytest tests/browser/check_*.py
 
 # A name may be a shim without a Python behind it: each is asked. ~/.pyenv has what pyenv installed and did not choose.
 test-pythons: ## Run the guard's vectors and the unit tests on Python 3.11, 3.12 and 3.13, those that are here

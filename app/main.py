@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn import Config
 
 from app import back_room
+from app.api.callers import Desk, KeyRing
 from app.api.connection import BoundedConnection
 from app.api.deps import House
 from app.api.routes import build
@@ -78,6 +79,7 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
         deployment_id = await asyncio.to_thread(prepare_database, db, mode=role.mode)
         store = _store(settings)
         house = House(
+            keys=KeyRing(desk=_desk(stack, settings)),
             db=db,
             store=store,
             catalogue=catalogue.load(),
@@ -106,6 +108,20 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
                 back_room.working(duties, db=db, grace_seconds=settings.submit_timeout_seconds)
             )
         yield house
+
+
+def _desk(stack: AsyncExitStack, settings: Settings) -> Desk | None:
+    """Return who checks the access tokens of the identity provider, if the settings name one."""
+    terms = settings.sign_in
+    if terms is None:
+        return None
+    # Only now: what verifies signatures takes long to load.
+    from app.api.sign_in import SignInDesk  # noqa: PLC0415
+    from app.outbound.provider_keys import ProviderKeys  # noqa: PLC0415
+
+    keys = ProviderKeys(issuer=terms.issuer, jwks_url=terms.jwks_url)
+    stack.push_async_callback(keys.close)
+    return SignInDesk(terms, keys)
 
 
 def _own_prices(settings: Settings) -> dict[str, Any]:
@@ -151,7 +167,7 @@ async def serve(settings: Settings, role: Role, *, listener: socket.socket, read
     """Serve until SIGTERM or SIGINT: first the connections end, then the workers, then the house closes."""
     async with opened(settings, role) as house:
         server = Server(
-            Config(build(house), **SERVING),
+            Config(build(house), **SERVING | _believing(settings.trusted_proxies)),
             ready=ready,
         )
 
@@ -161,6 +177,11 @@ async def serve(settings: Settings, role: Role, *, listener: socket.socket, read
 
         with _told_by_signals(stop):
             await server.serve(sockets=[listener])
+
+
+def _believing(proxies: str) -> dict[str, Any]:
+    """Whose X-Forwarded-For the server believes: nobody's unless the operator says so, whatever uvicorn's default."""
+    return {"proxy_headers": bool(proxies), "forwarded_allow_ips": proxies}
 
 
 async def work(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:

@@ -4,50 +4,27 @@ import os
 import secrets
 from contextlib import suppress
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 from app.db.engine import ArgumentError, Database, password_of
 from app.domain.money import usd_to_micros
 from app.domain.origins import origin
 from app.domain.overrides import read_overrides
+from app.domain.sign_in import Terms, read_terms
+from app.environment import FileOrEnv, SettingsError
+
+__all__ = ["Settings", "SettingsError", "kept_secret", "open_database", "refuse_placeholder"]
 
 PLACEHOLDERS = ("change", "example", "placeholder", "secret", "todo", "xxx", "your-", "<")
 SHORTEST_SECRET = 32
 _SQLITE_MAGIC = b"SQLite format 3\0"
-
-
-class SettingsError(Exception):
-    """The start is refused; the message is one line that names the variable."""
-
-
-class FileOrEnv(EnvSettingsSource):
-    """Reads the file that NAME_FILE points to, as Docker secrets do, or NAME; of two names the first goes first."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        for name in _names(field, field_name):
-            if path := os.environ.get(f"{name}_FILE"):
-                try:
-                    return Path(path).read_text("utf-8").strip(), field_name, False
-                except (OSError, UnicodeDecodeError) as error:
-                    reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-                    raise SettingsError(f"{name}_FILE: {path} cannot be read ({reason}).") from error
-            if value := os.environ.get(name):
-                return value, field_name, False
-        return super().get_field_value(field, field_name)
-
-
-def _names(field: FieldInfo, field_name: str) -> list[str]:
-    alias = field.validation_alias
-    if isinstance(alias, AliasChoices):
-        return [str(choice) for choice in alias.choices]
-    return [f"REELAY_{field_name.upper()}"]
 
 
 class Settings(BaseSettings):
@@ -104,7 +81,19 @@ class Settings(BaseSettings):
     cors_origins: str = Field(
         "", description="Comma-separated origins whose pages may call this service, such as https://app.example.com."
     )
+    oidc_issuer: str | None = Field(None, description="Your identity provider, whose access tokens work as keys do.")
+    oidc_audience: str | None = Field(None, description="What `aud` of those tokens must name: this service.")
+    oidc_jwks_url: str | None = Field(None, description="Where the provider's keys are; by default it is asked.")
+    oidc_project: str | None = Field(None, description="The project of everybody who signs in so.")
+    oidc_project_claim: str = Field("reelay_project", description="Else the claim that names the project.")
+    oidc_scopes: str = Field(
+        "jobs:read=jobs:read,jobs:write=jobs:write",
+        description="What words in the tokens' scope, scp or roles allow: jobs:read or jobs:write.",
+    )
     trusted_hosts: str = Field("", description="host:port list that downloads may reach although it is not public.")
+    trusted_proxies: str = Field(
+        "", description="Comma-separated addresses or networks of your proxies: of them X-Forwarded-For is believed."
+    )
     retention_days: float | None = Field(
         None, gt=0, description="Finished jobs and their videos are deleted after this; unset keeps them."
     )
@@ -140,6 +129,11 @@ class Settings(BaseSettings):
     def _holds_origins(cls, value: str) -> str:
         return ",".join(origin(entry.strip()) for entry in value.split(",") if entry.strip())
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _holds_networks(cls, value: str) -> str:
+        return ",".join(str(ip_network(entry.strip())) for entry in value.split(",") if entry.strip())
+
     @field_validator("prices")
     @classmethod
     def _holds_prices(cls, value: str | None) -> str | None:
@@ -151,7 +145,9 @@ class Settings(BaseSettings):
     def load(cls, **given: Any) -> "Settings":
         """Read the environment; raise SettingsError with one line per wrong variable."""
         try:
-            return cls(**given)
+            settings = cls(**given)
+            _ = settings.sign_in
+            return settings
         except SourceError as error:  # how pydantic-settings passes on what a source raised
             if isinstance(error.__cause__, SettingsError):
                 raise error.__cause__ from None
@@ -196,6 +192,15 @@ class Settings(BaseSettings):
     def allowed_origins(self) -> frozenset[str]:
         """Origins whose pages may use the service through a browser."""
         return frozenset(filter(None, self.cors_origins.split(",")))
+
+    @property
+    def sign_in(self) -> Terms | None:
+        """On what terms sign-ins with the identity provider are taken; None if they are not."""
+        given = {name.removeprefix("oidc_"): value for name, value in self if name.startswith("oidc_")}
+        try:
+            return read_terms(**given)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
 
     @property
     def own_prices(self) -> dict[str, Any]:

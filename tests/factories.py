@@ -50,6 +50,7 @@ def make_caller(
     scopes: frozenset[Scope] = DEFAULT_SCOPES,
     subject: str | None = None,
     lifetime: timedelta | None = None,
+    requests_per_minute: int | None = None,
 ) -> tuple[Caller, str]:
     """Make a key, and its project if there is none of that name; return the caller and the secret."""
     with database.transaction() as conn:
@@ -64,6 +65,7 @@ def make_caller(
             subject=subject,
             now=now,
             expires_at=None if lifetime is None else now + lifetime,
+            requests_per_minute=requests_per_minute,
         )
     return Caller(key, owner), secret
 

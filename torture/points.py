@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from app import back_room
 from app.db.engine import Database
+from app.domain.actor import Actor
 from app.domain.errors import DownloadFailed, FetchFailed, NotSent, StorageFailed, Unavailable, Unconfirmed
 from app.media.store import Store
 from app.upstream.client import UpstreamClient
@@ -188,10 +189,10 @@ def _wrap_commits(striker: Striker) -> None:
     write, transaction = Database.write, Database.transaction
 
     @wraps(write)
-    async def wrapped_write(self: Database, work: Callable[..., Any]) -> Any:
+    async def wrapped_write(self: Database, work: Callable[..., Any], *, by: Actor | None = None) -> Any:
         name = name_of(work)
         striker.reach(f"commit {name} before")
-        result = await write(self, striker.entered(name, work))
+        result = await write(self, striker.entered(name, work), by=by)
         if name in MOVES:
             striker.note(settled=None if result is None else [result.id, str(result.state)], by=name)
         if leased := _leased(name, result):
@@ -200,9 +201,9 @@ def _wrap_commits(striker: Striker) -> None:
         return result
 
     @contextmanager
-    def wrapped_transaction(self: Database) -> Iterator[Any]:
+    def wrapped_transaction(self: Database, *, by: Actor | None = None) -> Iterator[Any]:
         striker.reach("commit prepare_database before")
-        with transaction(self) as conn:
+        with transaction(self, by=by) as conn:
             yield conn
         striker.reach("commit prepare_database after")
 

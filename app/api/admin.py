@@ -13,7 +13,7 @@ from app.api import callers, describing, listing, showing, wire
 from app.api.callers import Caller
 from app.api.deps import Admin, House, HouseDep, name_of, unauthenticated
 from app.api.schemas import JobList, Resolution, UpstreamView, checked
-from app.db import claims, events, gate, jobs, log_reader, resolving
+from app.db import acts, claims, events, gate, jobs, log_reader, resolving
 from app.db.engine import Connection
 from app.db.jobs import Owner
 from app.db.signals import job_topic
@@ -76,7 +76,7 @@ async def resolve_job(job_id: str, request: Request, caller: Admin, house: House
         job = _resolve(conn, job_id, wish=wish, by=name_of(caller), house=house)
         return job, showing.show(conn, job, house=house, caller=caller)
 
-    job, view = await house.db.write(resolve)
+    job, view = await house.db.write(resolve, by=caller.actor)
     if wish.generation_id is not None:
         job, view = await _checked_claim(job, house=house, caller=caller)
     return showing.answer(view, job, status=202 if job.attachment is not None else 200)
@@ -145,9 +145,10 @@ async def resume_upstream(caller: Admin, house: HouseDep) -> UpstreamView:
         gate.open_again(conn)
         gate.release_model(conn)
         gate.set_pace(conn, Pace())
+        acts.note(conn, "upstream.resumed", target="upstream", now=house.db.now(conn))
         return _upstream(conn)
 
-    return await house.db.write(resume)
+    return await house.db.write(resume, by=caller.actor)
 
 
 def _upstream(conn: Connection) -> UpstreamView:

@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from app.db import access, tokens
+from app.db import sign_in as sign_in_keys
 from app.db.access import Key, Project
 from app.db.engine import Connection, Database
 from app.db.jobs import Owner
 from app.db.tokens import Token
-from app.domain import secrets
-from app.domain.errors import NotFound
+from app.domain import secrets, sign_in
+from app.domain.actor import Actor
+from app.domain.errors import NotFound, PermissionDenied
+from app.domain.sign_in import SignIn
 
 KEPT_SECONDS = 4.0
 MOST_KEPT = 4096
@@ -20,14 +24,29 @@ MOST_KEPT = 4096
 Found = tuple[Key, Token | None] | None
 
 
+class Desk(Protocol):
+    """Checks access tokens of an identity provider."""
+
+    async def read(self, token: str) -> SignIn: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """A credential that works, and its project."""
 
     key: Key
-    """The key; for a client token the one that minted it, narrowed to what the token allows."""
+    """The key; for a token the one that minted it, for a sign-in that of its project: narrowed to what they allow."""
     project: Project
     token: Token | None = None
+    actor: Actor | None = None
+    """Who it is in this very request, for the record of what it changes."""
+
+    @property
+    def kind(self) -> str:
+        """What it came with, in a word."""
+        if self.token is not None:
+            return "token"
+        return "sign-in" if self.key.hint == sign_in_keys.NO_SECRET else "key"
 
     @property
     def credential_id(self) -> str:
@@ -45,48 +64,72 @@ class Caller:
 
 
 class KeyRing:
-    """Looks up callers. Only credentials that work are kept, by the hash of the secret or by their id."""
+    """Looks up callers. Only credentials that work are kept, by the hash of the secret or by their id.
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    `desk` checks the access tokens of an identity provider; without one there is none.
+    """
+
+    def __init__(self, *, desk: Desk | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._desk = desk
         self._clock = clock
         self._kept: dict[str, tuple[float, Caller]] = {}
 
     async def by_secret(self, db: Database, secret: str) -> Caller | None:
-        """Return who calls with this secret; None unless it is a credential that works."""
+        """Return who calls with this secret; None unless it is a credential that works.
+
+        Raises what an access token of the identity provider is refused with.
+        """
         if not secrets.well_formed(secret):
-            return None
+            if self._desk is None or not sign_in.looks_like_one(secret):
+                return None
+            return await self._signed_in(db, secret, self._desk)
         return await self._look_up(db, secrets.hash_of(secret), lambda conn: _with_secret(conn, secret))
 
     async def by_id(self, db: Database, credential_id: str) -> Caller | None:
         """Return who signed a URL in the name of this credential; None unless it works."""
         return await self._look_up(db, credential_id, lambda conn: _with_id(conn, credential_id))
 
-    async def _look_up(self, db: Database, name: str, find: Callable[[Connection], Found]) -> Caller | None:
+    async def _signed_in(self, db: Database, token: str, desk: Desk) -> Caller | None:
+        name = secrets.hash_of(token)
+        if (known := self._known(name)) is not None:
+            return known
+        said = await desk.read(token)
+        return await self._look_up(db, name, lambda conn: _with_sign_in(conn, said, now=db.now(conn)))
+
+    def _known(self, name: str) -> Caller | None:
         kept = self._kept.get(name)
-        if kept is not None and self._clock() < kept[0]:
-            return kept[1]
+        return kept[1] if kept is not None and self._clock() < kept[0] else None
+
+    async def _look_up(self, db: Database, name: str, find: Callable[[Connection], Found]) -> Caller | None:
+        if (known := self._known(name)) is not None:
+            return known
         asked_at = self._clock()
-        caller = await db.read(lambda conn: _working(conn, db, find(conn)))
+        working = await db.read(lambda conn: _working(conn, find(conn), now=db.now(conn)))
         if len(self._kept) >= MOST_KEPT:
             self._kept.clear()
-        if caller is None:
+        if working is None:
             self._kept.pop(name, None)
-        else:
-            self._kept[name] = (asked_at + KEPT_SECONDS, caller)
+            return None
+        caller, left_seconds = working
+        self._kept[name] = (asked_at + min(KEPT_SECONDS, left_seconds), caller)
         return caller
 
 
 def still_works(conn: Connection, caller: Caller, *, now: datetime) -> bool:
     """Tell whether the caller's credential works now, whatever was known at the door."""
-    return _works(_with_id(conn, caller.credential_id), now=now)
+    # A sign-in ends by itself, which the key in whose name it came knows nothing of.
+    return caller.key.works_at(now) and _works(_with_id(conn, caller.credential_id), now=now)
 
 
-def _working(conn: Connection, db: Database, found: Found) -> Caller | None:
-    if found is None or not _works(found, now=db.now(conn)):
+def _working(conn: Connection, found: Found, *, now: datetime) -> tuple[Caller, float] | None:
+    """Return the caller if the credential works, and for how many seconds it still will."""
+    if found is None or not _works(found, now=now):
         return None
     key, token = found
     project = access.get_project(conn, key.project_id)
-    return Caller(key if token is None else tokens.narrowed(key, token), project, token)
+    key = key if token is None else tokens.narrowed(key, token)
+    left = KEPT_SECONDS if key.expires_at is None else (key.expires_at - now).total_seconds()
+    return Caller(key, project, token), left
 
 
 def _works(found: Found, *, now: datetime) -> bool:
@@ -102,6 +145,24 @@ def _with_secret(conn: Connection, secret: str) -> Found:
         return _of_token(conn, tokens.find(conn, secret))
     key = access.find_key(conn, secret)
     return None if key is None else (key, None)
+
+
+def _with_sign_in(conn: Connection, said: SignIn, *, now: datetime) -> Found:
+    """Return its project's key for sign-ins, narrowed to whoever signed in.
+
+    Raises AuthenticationFailed out of the token's time. PermissionDenied says the same of a project that is not there
+    and of one that lets nobody in.
+    """
+    said.require_current(now)
+    key = sign_in_keys.key_of(conn, said.project)
+    scopes = frozenset() if key is None else said.scopes & tokens.grantable(key)
+    if key is None or not key.works_at(now) or not scopes:
+        raise PermissionDenied(
+            "This sign-in opens no project here. Ask whoever runs this service to let people who sign in into yours.",
+            code="sign_in_closed",
+        )
+    ends_at = said.ends_at if key.expires_at is None else min(said.ends_at, key.expires_at)
+    return replace(key, scopes=scopes, subject=said.subject, expires_at=ends_at), None
 
 
 def _with_id(conn: Connection, credential_id: str) -> Found:

@@ -1,4 +1,4 @@
-"""One HTTP connection: bounds on its head, in size and time, before anything else is decided."""
+"""One HTTP connection: bounds on its head, in size and time, before anything else is decided; and on its silence."""
 
 import asyncio
 import json
@@ -10,6 +10,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 LARGEST_HEAD = 64 * 1024
 MOST_HEADERS = 100
 HEAD_SECONDS = 30.0
+REQUEST_SECONDS = 330.0
+"""How long a whole request may take to arrive, whether or not somebody reads its body: `wire.BODY_SECONDS`, which is
+answered, ends first."""
+UNREAD_SECONDS = 60.0
+"""How long a client may take nothing of what waits for it."""
 
 
 class HeadTooLarge(Exception):
@@ -24,6 +29,7 @@ class BoundedConnection(HttpToolsProtocol):
     _in_head = True
     _too_large = False
     _deadline: asyncio.TimerHandle | None = None
+    _watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -31,6 +37,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -56,12 +63,32 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._stop_waiting()
+        self._wait(REQUEST_SECONDS)
         super().on_headers_complete()
         # uvicorn's own 500 is left for requests that it cuts off at the end of a stop: a job may be committed by then,
         # and no answer is all that can be said.
         if self.cycle is not None:
             self.cycle.send_500_response = self._hang_up  # type: ignore[method-assign]
+
+    def on_message_complete(self) -> None:
+        self._stop_waiting()
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_unread()
+
+    def resume_writing(self) -> None:
+        self._stop_watching()
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._watch_unread()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._close()
 
     async def _hang_up(self) -> None:
         self.transport.close()
@@ -79,18 +106,42 @@ class BoundedConnection(HttpToolsProtocol):
         head += b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
         self.transport.write(head % (status, reason, request_id.encode()))
         self.transport.write(b"content-length: %d\r\n\r\n" % len(body) + body)
-        self.transport.close()
+        self._close()
 
     def _await_head(self) -> None:
-        self._stop_waiting()
         self._head_bytes, self._head_count, self._in_head = 0, 0, True
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+        self._wait(HEAD_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._deadline = self.loop.call_later(seconds, self._close)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _too_slow(self) -> None:
+    def _close(self) -> None:
         if not self.transport.is_closing():
             self.transport.close()
+            self._watch_unread()
+
+    def _watch_unread(self) -> None:
+        """Cut the connection off once so long nothing was taken of what waits to be sent.
+
+        Meanwhile nothing more is written. Closing alone would wait for ever.
+        """
+        self._stop_watching()
+        waiting = self.transport.get_write_buffer_size()
+        self._watch = self.loop.call_later(UNREAD_SECONDS, self._look_again, waiting)
+
+    def _look_again(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._watch_unread()
+        else:
+            self.transport.abort()
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None

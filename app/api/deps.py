@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,10 +14,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.callers import Caller, KeyRing
 from app.api.feed import Feed
-from app.api.rates import Rates
+from app.api.rates import Limit, Rates
 from app.api.remembered import Remembered
 from app.catalogue.catalogue import Catalogue
 from app.db.engine import Database
+from app.domain.actor import LONGEST_ADDRESS, Actor
 from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
 from app.domain.listing import ListedModel
 from app.domain.money import Estimate
@@ -95,7 +96,8 @@ HouseDep = Annotated[House, Depends(the_house)]
 BEARER: dict[str, Any] = {
     "auto_error": False,
     "scheme_name": "key",
-    "description": "A project's key, `rly_...`, or a client token, `rlt_...`.",
+    "description": "A project's key, `rly_...`, or a client token, `rlt_...`. Where the operator has set an identity "
+    "provider also an access token of its own.",
 }
 Given = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(**BEARER))]
 
@@ -111,11 +113,17 @@ async def identify(
         raise unauthenticated("This key does not work: it is mistyped, revoked or expired. Ask for a new one.")
     _require_origin(request, caller, house=house)
     if scope is not None and not caller.key.scopes & {scope, Scope.ADMIN}:
-        what = "key" if caller.token is None else "token"
-        raise PermissionDenied(f"This {what} lacks the scope {scope}. Use one that has it.")
-    if (limit := caller.project.requests_per_minute) is not None:
-        request.state.rate_headers = house.rates.count(caller.project.id, limit=limit)
+        raise PermissionDenied(f"This {caller.kind} lacks the scope {scope}. Use one that has it.")
+    if limits := _limits(caller):
+        request.state.rate_headers = house.rates.count(*limits)
     return caller
+
+
+def _limits(caller: Caller) -> list[Limit]:
+    """Return the caller's limits of requests a minute. Each token of a key counts for itself."""
+    own, shared = caller.key.requests_per_minute, caller.project.requests_per_minute
+    limits = [] if own is None else [Limit(caller.credential_id, own, f"This {caller.kind}")]
+    return limits if shared is None else [*limits, Limit(caller.project.id, shared, "The project")]
 
 
 def _require_origin(request: Request, caller: Caller, *, house: House) -> None:
@@ -186,7 +194,18 @@ class Admitted(HTTPBearer):
         refuse_foreign_parameters(request)
         if self._creates:
             require_open(is_archived=caller.project.archived_at is not None)
-        return caller
+        return replace(caller, actor=_actor(request, caller))
+
+
+def _actor(request: Request, caller: Caller) -> Actor:
+    peer = request.client
+    return Actor(
+        key_id=caller.key.id,
+        token_id=caller.token_id,
+        subject=caller.key.subject,
+        request_id=request.state.request_id,
+        address=None if peer is None else peer.host[:LONGEST_ADDRESS],
+    )
 
 
 Reader = Annotated[Caller, Depends(Admitted(Scope.JOBS_READ))]

@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -21,7 +21,7 @@ from app.db.signals import job_topic
 from app.domain.errors import InvalidRequest, NotFound, Unavailable
 from app.domain.job import Event, Job
 from app.domain.states import ENDED_FOR_CALLERS
-from app.domain.views import EventView, render_event, render_progress
+from app.domain.views import EventView, render_entry, render_progress
 
 router = APIRouter(prefix="/v1", tags=["events"])
 HEARTBEAT_SECONDS = 15.0
@@ -114,7 +114,7 @@ async def list_all_events(
 
 
 def _page(found: list[Event], *, limit: int) -> Response:
-    listed = EventList(data=[render_event(event) for event in found[:limit]], has_more=len(found) > limit)
+    listed = EventList(data=[render_entry(event) for event in found[:limit]], has_more=len(found) > limit)
     return Response(listed.model_dump_json(), media_type="application/json", headers=FRESH)
 
 
@@ -150,7 +150,7 @@ async def _job_frames(job_id: str, *, after: int, caller: Caller, house: House) 
             job, found, now = await house.db.read(look)
             looked = time.monotonic()
             for event in found:
-                yield sse.frame(render_event(event).model_dump_json(), event=event.type, id_=event.n)
+                yield sse.frame(render_entry(event).model_dump_json(), event=event.type, id_=event.n)
                 after = event.n
             if job.state in ENDED_FOR_CALLERS and len(found) < feed.PAGE:
                 return
@@ -171,7 +171,7 @@ async def _attended(frames: AsyncGenerator[bytes | None], *, caller: Caller, hou
             try:
                 async for sent in frames:
                     if sent is None:
-                        if house.closing.is_set() or await house.keys.by_id(house.db, caller.credential_id) is None:
+                        if house.closing.is_set() or await _has_ended(caller, house=house):
                             return
                         if time.monotonic() - sent_at < HEARTBEAT_SECONDS:
                             continue
@@ -179,3 +179,11 @@ async def _attended(frames: AsyncGenerator[bytes | None], *, caller: Caller, hou
                     sent_at = time.monotonic()
             except (TooSlow, Unavailable, NotFound):
                 return  # the reader comes again, goes on where it stopped, and hears what is the matter
+
+
+async def _has_ended(caller: Caller, *, house: House) -> bool:
+    """Tell whether the credential has ended. A sign-in does so by itself, before the key in whose name it came."""
+    ends_at = caller.key.expires_at
+    if ends_at is not None and datetime.now(UTC) >= ends_at:
+        return True
+    return await house.keys.by_id(house.db, caller.credential_id) is None

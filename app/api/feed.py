@@ -15,7 +15,7 @@ from app.db.jobs import Owner
 from app.db.signals import ANY_JOB
 from app.db.stream import Numbered
 from app.domain.errors import RateLimited, Unavailable
-from app.domain.views import render_event
+from app.domain.views import render_entry
 
 log = structlog.get_logger(__name__)
 EVERYBODY = Owner(project_id=None)
@@ -148,7 +148,7 @@ async def number_all(db: Database) -> None:
 
 
 def _frame(found: Numbered) -> bytes:
-    return sse.frame(render_event(found.event).model_dump_json(), event=found.event.type, id_=found.seq)
+    return sse.frame(render_entry(found.event).model_dump_json(), event=found.event.type, id_=found.seq)
 
 
 async def within(seconds: float, event: asyncio.Event) -> bool:

@@ -12,7 +12,7 @@ from app.api.content import Stored
 from app.api.deps import Creator, House, HouseDep, Reader, Writer, require_open
 from app.api.intake import SUFFIXES, Upload, faults_named
 from app.api.schemas import FileView
-from app.db import access, creations, files
+from app.db import access, acts, creations, files
 from app.db.creations import Asked, Creation
 from app.db.engine import Connection
 from app.domain.errors import InvalidRequest
@@ -53,7 +53,10 @@ async def upload_file(request: Request, caller: Creator, house: HouseDep) -> Res
         upload = Upload(new_id("file"), await _checked(received.path, house=house), folder=files.UPLOADED)
         await uploads.store_all([upload], store=house.store)
     made = await uploads.committed(
-        partial(_record, upload=upload, asked=asked, caller=caller, house=house), upload=upload, house=house
+        partial(_record, upload=upload, asked=asked, caller=caller, house=house),
+        upload=upload,
+        house=house,
+        by=caller.actor,
     )
     if isinstance(made, Creation):
         return _replayed(made, asked)
@@ -90,6 +93,7 @@ def _record(conn: Connection, *, upload: Upload, asked: Asked, caller: Caller, h
         if known is not None:
             return known
     files.insert(conn, file)
+    acts.note(conn, "file.uploaded", target=file.id, project_id=file.project_id, now=now)
     return answer
 
 
@@ -154,9 +158,12 @@ async def delete_file(file_id: str, caller: Writer, house: HouseDep) -> Response
     """Forget a file for good. While a job that has not finished uses it: 409."""
 
     def withdraw(conn: Connection) -> File:
-        return files.withdraw(conn, file_id, owner=caller.owner, now=house.db.now(conn))
+        now = house.db.now(conn)
+        file = files.withdraw(conn, file_id, owner=caller.owner, now=now)
+        acts.note(conn, "file.deleted", target=file.id, project_id=file.project_id, now=now)
+        return file
 
-    file = await house.db.write(withdraw)
+    file = await house.db.write(withdraw, by=caller.actor)
     # From here on nobody can use it. With the storage away the bytes go later: the sweep finds them by their row.
     if await uploads.discard([file.storage_key], store=house.store):
         await house.db.write(lambda conn: files.delete(conn, [file.id]))

@@ -100,7 +100,7 @@ async def cancel_job(job_id: str, caller: Writer, house: HouseDep) -> Response:
         job = jobs.cancel(conn, job_id, owner=caller.owner, now=house.db.now(conn))
         return job, showing.show(conn, job, house=house, caller=caller)
 
-    job, view = await house.db.write(cancel)
+    job, view = await house.db.write(cancel, by=caller.actor)
     return showing.answer(view, job, status=202 if job.state is JobState.SUBMITTING else 200)
 
 
@@ -117,7 +117,7 @@ async def delete_job(job_id: str, caller: Writer, house: HouseDep) -> Response:
         job = jobs.get(conn, job_id, owner=caller.owner, lock=True)
         return endings.scrub(conn, job, now=house.db.now(conn))
 
-    remains = await house.db.write(scrub)
+    remains = await house.db.write(scrub, by=caller.actor)
     # From here on nobody sees it. With the storage away the bytes go later: the sweep finds them by their rows.
     if await uploads.discard(remains.storage_keys, store=house.store):
         await house.db.write(partial(endings.buried, remains=remains))

@@ -49,11 +49,12 @@ class FrontDoor:
 
     async def _serve(self, scope: Scope, receive: Receive, answered: "_Answer") -> None:
         try:
-            if len(scope["path"]) + len(scope.get("query_string", b"")) > LONGEST_URL:
+            # First: a page can read the refusal of a request only if it was let send it.
+            if scope["method"] == "OPTIONS" and (permission := answered.cors.permission()):
+                await permission(scope, receive, answered)
+            elif len(scope["path"]) + len(scope.get("query_string", b"")) > LONGEST_URL:
                 refusal = InvalidRequest(f"The URL is longer than {LONGEST_URL} characters.", code="url_too_long")
                 await answer(refusal, scope=scope)(scope, receive, answered)
-            elif scope["method"] == "OPTIONS" and (permission := answered.cors.permission()):
-                await permission(scope, receive, answered)
             else:
                 await self._app(scope, receive, answered)
         except ClientDisconnect:

@@ -162,7 +162,7 @@ async def _commit(
     """
     house = call.house
     try:
-        made = await house.db.write(make)
+        made = await house.db.write(make, by=call.caller.actor)
     except _Taken as taken:
         made = taken.known
     except Unavailable:

@@ -11,7 +11,7 @@ from app.api.wire import shown
 from app.catalogue.catalogue import DEFAULT_MODEL
 from app.domain.errors import InvalidRequest
 from app.domain.money import Basis
-from app.domain.views import EventView, JobView
+from app.domain.views import JobView, TimelineView
 
 
 def whole(value: Any) -> Any:
@@ -131,7 +131,7 @@ class EventList(BaseModel):
     """One page of a job's timeline."""
 
     object: Literal["list"] = "list"
-    data: list[EventView]
+    data: list[TimelineView]
     has_more: bool
 
 

@@ -15,7 +15,7 @@ from app.api.deps import House, HouseDep, KeyHolder, Minter
 from app.api.offering import Offer
 from app.api.schemas import Request as Sent
 from app.api.schemas import checked, whole
-from app.db import creations, tokens
+from app.db import acts, creations, tokens
 from app.db.creations import Asked
 from app.db.engine import Connection
 from app.db.tokens import Grant, Token
@@ -121,7 +121,7 @@ async def mint_token(request: Request, caller: Minter, house: HouseDep) -> Respo
     asked = asking.read(request, body.fingerprint, idempotency_key=key, caller=caller)
     grant = _grant(checked(body.content, schema=TokenRequest, strict=True), await offering.offer(house))
     minting = partial(_mint, asked=asked, grant=grant, caller=caller, house=house)
-    token, secret = await house.db.write(minting)
+    token, secret = await house.db.write(minting, by=caller.actor)
     log.info("token_minted", token_id=token.id, key_id=caller.key.id)
     view = MintedToken(**_shown(token), token=secret)
     return Response(
@@ -163,6 +163,7 @@ def _mint(conn: Connection, *, asked: Asked, grant: Grant, caller: Caller, house
     ):
         asking.require_same(known, asked)
         raise AssertionError("what holds a secret has no stored answer")
+    acts.note(conn, "token.minted", target=token.id, project_id=token.project_id, now=now)
     return token, secret
 
 
@@ -201,7 +202,13 @@ async def list_tokens(
 )
 async def revoke_token(token_id: str, caller: KeyHolder, house: HouseDep) -> Response:
     """End a token and the links signed in its name, within five seconds. Its jobs go on."""
-    await house.db.write(lambda conn: tokens.revoke(conn, token_id, by=caller.key, now=house.db.now(conn)))
+
+    def revoke(conn: Connection) -> None:
+        now = house.db.now(conn)
+        if tokens.revoke(conn, token_id, by=caller.key, now=now):
+            acts.note(conn, "token.revoked", target=token_id, project_id=caller.key.project_id, now=now)
+
+    await house.db.write(revoke, by=caller.actor)
     log.info("token_revoked", token_id=token_id[:80], key_id=caller.key.id)
     return Response(status_code=204)
 

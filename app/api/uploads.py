@@ -12,6 +12,7 @@ from app.api.intake import Intake, Upload
 from app.db import files
 from app.db.creations import Creation
 from app.db.engine import Connection
+from app.domain.actor import Actor
 from app.domain.errors import InvalidRequest, StorageFailed, Unavailable
 from app.domain.job import File
 from app.media.store import Store
@@ -49,12 +50,15 @@ Prints = Mapping[str, str]
 """The SHA-256 of the bytes of files, by their ids."""
 
 
-async def committed(record: Callable[[Connection], str | Creation], *, upload: Upload, house: House) -> str | Creation:
-    """Run the transaction that records an upload, and see it through although its caller leaves.
+Record = Callable[[Connection], str | Creation]
+
+
+async def committed(record: Record, *, upload: Upload, house: House, by: Actor | None) -> str | Creation:
+    """Run the transaction that records an upload in the name of `by`, and see it through although its caller leaves.
 
     Unless the file was made its stored bytes are deleted again.
     """
-    task = asyncio.ensure_future(_commit(record, upload=upload, house=house))
+    task = asyncio.ensure_future(_commit(record, upload=upload, house=house, by=by))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -62,9 +66,9 @@ async def committed(record: Callable[[Connection], str | Creation], *, upload: U
         raise
 
 
-async def _commit(record: Callable[[Connection], str | Creation], *, upload: Upload, house: House) -> str | Creation:
+async def _commit(record: Record, *, upload: Upload, house: House, by: Actor | None) -> str | Creation:
     try:
-        made = await house.db.write(record)
+        made = await house.db.write(record, by=by)
     except Unavailable:
         # The database may have committed and died before it said so: the bytes go only if there surely is no row.
         try:

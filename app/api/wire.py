@@ -24,6 +24,8 @@ MOST_VALUES = 10_000
 LARGEST_INTEGER = 2**63 - 1
 INLINE_PARSE_BYTES = 1 << 16
 BODY_SECONDS = 300.0
+SILENCE_SECONDS = 30.0
+"""How long a sender may send nothing of its body."""
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|,|[\[{](?![ \t\n\r]*+[\]}])', re.DOTALL)
 """A whole string, or what another value follows: a comma, or the opening of a list or an object that is not empty."""
 
@@ -48,14 +50,19 @@ async def pour(request: Request, take: Callable[[bytes], Awaitable[None]], *, ca
         raise _too_large(cap)
     size = 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(SILENCE_SECONDS) as limit:
+            clock = asyncio.get_running_loop().time
+            end = clock() + BODY_SECONDS
             async for chunk in request.stream():
+                limit.reschedule(min(end, clock() + SILENCE_SECONDS))
                 size += len(chunk)
                 if size > cap:
                     raise _too_large(cap)
                 await take(chunk)
     except TimeoutError:
-        raise RequestTimeout(f"The body did not arrive within {BODY_SECONDS:g} seconds.") from None
+        raise RequestTimeout(
+            f"The body did not arrive within {BODY_SECONDS:g} seconds, or nothing of it for {SILENCE_SECONDS:g}."
+        ) from None
 
 
 def _too_large(cap: int) -> PayloadTooLarge:

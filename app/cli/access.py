@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from app.db import access, ledger, revoking, schema
+from app.db import access, acts, ledger, revoking, schema, sign_in
 from app.db.access import Key, Project
 from app.db.engine import Connection
+from app.domain.actor import ON_THE_HOST
 from app.domain.money import micros_to_usd, usd_to_micros
 from app.domain.secrets import DEFAULT_SCOPES, Scope
 from app.settings import Settings, SettingsError, open_database
@@ -48,6 +49,7 @@ def create_project(
     limits = _limits(max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute)
     with transaction() as (conn, now):
         project = access.create_project(conn, _named(name), now=now, **limits)
+        acts.note(conn, "project.created", target=project.name, project_id=project.id, now=now, data=limits)
         shown = _project(conn, project, now=now)
     _show([shown], as_json=as_json, single=True)
 
@@ -64,7 +66,10 @@ def limit_project(
     """Change a project's limits; those that are not named stay. What is reserved or spent already stays too."""
     limits = _limits(max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute)
     with transaction() as (conn, now):
-        shown = _project(conn, access.limit_project(conn, name, **limits), now=now)
+        project = access.limit_project(conn, name, **limits)
+        if limits:
+            acts.note(conn, "project.limited", target=project.name, project_id=project.id, now=now, data=limits)
+        shown = _project(conn, project, now=now)
     _show([shown], as_json=as_json, single=True)
 
 
@@ -73,6 +78,8 @@ def archive_project(name: str, *, as_json: AsJson = False) -> None:
     """Let a project make no more jobs, for good, and cancel those it has queued. What was bought is finished."""
     with transaction() as (conn, now):
         project = access.archive_project(conn, name, now=now)
+        if project.archived_at == now:
+            acts.note(conn, "project.archived", target=project.name, project_id=project.id, now=now)
         shown = _project(conn, project, now=now)
     canceled = _cancel_unsent(project_id=project.id, reason="project_archived")
     _show([shown | {"canceled_jobs": canceled}], as_json=as_json, single=True)
@@ -96,10 +103,12 @@ def create_key(
     ),
     subject: Annotated[str | None, typer.Option(help="Bind the key to one end user's jobs.")] = None,
     expires: Annotated[str | None, typer.Option(help="A span such as 90d, 12h or 30m; by default never.")] = None,
+    requests_per_minute: PerMinute = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a key and print it, once: nobody can read it again."""
     granted = _scopes(scopes)
+    limit = _per_minute(requests_per_minute)
     with transaction() as (conn, now):
         key, secret = access.create_key(
             conn,
@@ -109,8 +118,31 @@ def create_key(
             now=now,
             subject=subject,
             expires_at=None if expires is None else now + _span(expires),
+            requests_per_minute=limit,
         )
+        acts.note(conn, "key.created", target=key.id, project_id=key.project_id, now=now, data=_granted(key))
     _show([{"key": secret} | _key(key)], as_json=as_json, single=True)
+
+
+@projects.command("sign-in")
+def open_to_sign_ins(
+    name: str,
+    *,
+    scopes: Annotated[str, typer.Option(help="Comma-separated: what those who sign in may have at most.")] = ",".join(
+        sorted(DEFAULT_SCOPES)
+    ),
+    expires: Annotated[str | None, typer.Option(help="A span such as 90d, 12h or 30m; by default never.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let people into a project who sign in with the identity provider, until the key that this makes is revoked."""
+    granted = _scopes(scopes)
+    if granted - DEFAULT_SCOPES:
+        raise SettingsError("--scopes: admin is granted to keys only, never to people who sign in.")
+    with transaction() as (conn, now):
+        expires_at = None if expires is None else now + _span(expires)
+        key = sign_in.open_project(conn, name, scopes=granted, now=now, expires_at=expires_at)
+        acts.note(conn, "key.created", target=key.id, project_id=key.project_id, now=now, data=_granted(key))
+    _show([_key(key)], as_json=as_json, single=True)
 
 
 @keys.command("list")
@@ -134,6 +166,9 @@ def revoke_key(
     """Revoke a key for good; it, and the tokens it minted, stop working within five seconds."""
     with transaction() as (conn, now):
         key = access.revoke_key(conn, key_id, now=now, cancel_queued=cancel_queued)
+        if key.revoked_at == now or cancel_queued:
+            data = {"cancel_queued": cancel_queued}
+            acts.note(conn, "key.revoked", target=key.id, project_id=key.project_id, now=now, data=data)
     shown = _key(key)
     if cancel_queued:
         shown["canceled_jobs"] = _cancel_unsent(project_id=key.project_id, key_id=key.id, reason="key_revoked")
@@ -154,10 +189,12 @@ def _cancel_unsent(*, project_id: str, key_id: str | None = None, reason: str) -
 
 @contextmanager
 def transaction() -> Iterator[tuple[Connection, datetime]]:
-    """A transaction on the configured database, and its time; raises SettingsError for one that cannot be used."""
+    """A transaction in the operator's name on the configured database, and its time.
+
+    Raises SettingsError for one that cannot be used."""
     db = open_database(Settings.load())
     try:
-        with db.transaction() as conn:
+        with db.transaction(by=ON_THE_HOST) as conn:
             if db.is_sqlite:
                 schema.upgrade(conn)
             elif not schema.is_ready(conn):
@@ -192,13 +229,15 @@ def _limits(*, max_in_flight: str | None, budget: str | None, requests_per_minut
     limits: dict[str, int | None] = {}
     if budget is not None:
         limits["monthly_budget_micros"] = None if budget == NO_LIMIT else _dollars(budget)
-    for option, column, text in (
-        ("--max-in-flight", "max_in_flight", max_in_flight),
-        ("--requests-per-minute", "requests_per_minute", requests_per_minute),
-    ):
-        if text is not None:
-            limits[column] = None if text == NO_LIMIT else _count(text, option=option)
+    if max_in_flight is not None:
+        limits["max_in_flight"] = None if max_in_flight == NO_LIMIT else _count(max_in_flight, option="--max-in-flight")
+    if requests_per_minute is not None:
+        limits["requests_per_minute"] = _per_minute(requests_per_minute)
     return limits
+
+
+def _per_minute(text: str | None) -> int | None:
+    return None if text in (None, NO_LIMIT) else _count(text, option="--requests-per-minute")
 
 
 def _dollars(text: str) -> int:
@@ -226,6 +265,11 @@ def _project(conn: Connection, project: Project, *, now: datetime) -> dict[str, 
         "reserved_usd": micros_to_usd(month.reserved_micros),
         "spent_usd": micros_to_usd(month.spent_micros),
     }
+
+
+def _granted(key: Key) -> dict[str, Any]:
+    """Return what the record keeps of a new key."""
+    return {"name": key.name, "scopes": sorted(key.scopes), "subject": key.subject}
 
 
 def _key(key: Key) -> dict[str, Any]:

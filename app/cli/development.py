@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 from app.catalogue import catalogue
-from app.db import access, durations
+from app.db import access, acts, durations
 from app.db.engine import Database
+from app.domain.actor import ON_THE_HOST
 from app.domain.errors import NotFound
 from app.domain.secrets import DEFAULT_SCOPES
 from app.settings import Settings
@@ -47,7 +48,7 @@ def key_for(settings: Settings, *, allowed: bool) -> str | None:
 
 def _ensure(db: Database, settings: Settings) -> str:
     path = key_file(settings)
-    with db.transaction() as conn:
+    with db.transaction(by=ON_THE_HOST) as conn:
         now = db.now(conn)
         if path.exists():
             secret = path.read_text("utf-8").strip()
@@ -58,7 +59,9 @@ def _ensure(db: Database, settings: Settings) -> str:
             project = access.project_named(conn, PROJECT)
         except NotFound:
             project = access.create_project(conn, PROJECT, now=now)
-        _, secret = access.create_key(conn, project_id=project.id, name=KEY_NAME, scopes=DEFAULT_SCOPES, now=now)
+            acts.note(conn, "project.created", target=PROJECT, project_id=project.id, now=now)
+        key, secret = access.create_key(conn, project_id=project.id, name=KEY_NAME, scopes=DEFAULT_SCOPES, now=now)
+        acts.note(conn, "key.created", target=key.id, project_id=project.id, now=now, data={"name": KEY_NAME})
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secret + "\n")
@@ -66,11 +69,13 @@ def _ensure(db: Database, settings: Settings) -> str:
 
 
 def _revoke(db: Database) -> None:
-    with db.transaction() as conn:
+    with db.transaction(by=ON_THE_HOST) as conn:
         try:
             project = access.project_named(conn, PROJECT)
         except NotFound:
             return
         for key in access.list_keys(conn, project_id=project.id):
             if key.name == KEY_NAME and key.revoked_at is None:
-                access.revoke_key(conn, key.id, now=db.now(conn))
+                now = db.now(conn)
+                access.revoke_key(conn, key.id, now=now)
+                acts.note(conn, "key.revoked", target=key.id, project_id=project.id, now=now)

@@ -12,7 +12,7 @@ import typer
 from pydantic import SecretStr
 
 from app import telemetry
-from app.cli import ailments, examinations, provider
+from app.cli import ailments, examinations, identity, provider
 from app.cli.finding import Finding, failed
 from app.settings import Settings, SettingsError
 
@@ -25,6 +25,7 @@ CHECKS: dict[str, Check] = {
     "decoding": examinations.decoding,
     "disk": examinations.disk,
     "upstream": provider.upstream,
+    "sign-in": identity.provider,
     "clock": provider.clock,
 }
 

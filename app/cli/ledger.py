@@ -11,6 +11,7 @@ import typer
 from app import back_room
 from app.cli.exits import Away, Exit
 from app.db import schema
+from app.domain.actor import ON_THE_HOST
 from app.domain.errors import Refused, UpstreamFailure
 from app.domain.money import micros_to_usd
 from app.domain.transactions import Difference
@@ -64,7 +65,7 @@ async def _check(settings: Settings, *, since: datetime | None) -> list[Differen
             raise SettingsError("The database's schema is older than this build. Run `reelay migrate` first.")
         start = since or await db.read(db.now) - LOOK_BACK
         async with back_room.upstream(settings) as upstream:
-            return await check(db, upstream, since=start)
+            return await check(db, upstream, since=start, by=ON_THE_HOST)
     except Refused as failure:
         raise SettingsError(f"The upstream refused the key: {failure.message}") from None
     except UpstreamFailure as failure:

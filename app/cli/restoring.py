@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from app.cli.access import transaction
-from app.db import restoring
+from app.db import acts, restoring
 from app.settings import Settings, SettingsError
 
 
@@ -32,16 +32,20 @@ def restore_command(
     window = timedelta(seconds=settings.reconcile_window_seconds)
     with transaction() as (conn, now):
         if since is None:
-            typer.echo(f"Released {restoring.unpark(conn)} jobs.")
+            freed = restoring.unpark(conn)
+            acts.note(conn, "jobs.released", target="queue", now=now, data={"jobs": freed})
+            typer.echo(f"Released {freed} jobs.")
             return
-        began = _moment(since)
+        began = moment_of(since)
         if began > now:
             raise SettingsError(f"--since {since!r} is in the future.")
         parked = restoring.park(conn, since=began, until=now + window)
+        acts.note(conn, "jobs.parked", target="queue", now=now, data={"jobs": parked, "since": since})
     typer.echo(f"Parked {parked} jobs until {(now + window).isoformat(timespec='seconds')}, or until --release.")
 
 
-def _moment(text: str) -> datetime:
+def moment_of(text: str) -> datetime:
+    """Return the moment that --since names; raise SettingsError."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -39,6 +39,8 @@ class Key:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    requests_per_minute: int | None = None
+    """What it may send, and each token that it mints for itself; None for no limit of its own."""
 
     def works_at(self, now: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
@@ -117,6 +119,7 @@ def create_key(
     now: datetime,
     subject: str | None = None,
     expires_at: datetime | None = None,
+    requests_per_minute: int | None = None,
 ) -> tuple[Key, str]:
     """Create a key and return it with its secret, which nobody can read again."""
     secret = secrets.new_key()
@@ -132,6 +135,7 @@ def create_key(
             subject=subject,
             created_at=now,
             expires_at=expires_at,
+            requests_per_minute=requests_per_minute,
         )
         .returning(*_KEY_COLUMNS)
     ).one()

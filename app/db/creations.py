@@ -94,12 +94,12 @@ def remember(
 
 
 def serialise(conn: Connection, asked: Asked) -> None:
-    """Let requests of one credential with one content pass one after the other until the transaction ends.
+    """Let requests of one credential and subject with one content pass one after the other until the transaction ends.
 
     SQLite's only writer does so anyway.
     """
     if conn.dialect.name != "sqlite":
-        digest = hashlib.sha256(f"{asked.key_id} {asked.fingerprint}".encode()).digest()
+        digest = hashlib.sha256(f"{asked.key_id} {asked.fingerprint} {asked.subject}".encode()).digest()
         conn.execute(_LOCK, {"number": int.from_bytes(digest[:8], signed=True)})
 
 
@@ -113,6 +113,7 @@ def join(conn: Connection, asked: Asked, *, now: datetime, waited: timedelta) ->
     tried = asked.retry_count
     given = {
         "credential": asked.key_id,
+        "its_subject": asked.subject,  # those who sign in elsewhere share a credential
         "content": asked.fingerprint,
         "now": now,
         "arrived_at": now - waited,
@@ -193,6 +194,7 @@ def _join() -> Any:
         sa.select(seen.made_id)
         .where(
             seen.key_id == sa.bindparam("credential"),
+            seen.subject == sa.bindparam("its_subject"),
             seen.fingerprint == sa.bindparam("content"),
             seen.idempotency_key.is_(None),
             seen.expires_at > sa.bindparam("now", type_=UtcDateTime),

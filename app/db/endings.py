@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.db import creations, events, files
-from app.db.jobs import Owner, as_job, get
+from app.db.jobs import Owner, as_job, get, note
 from app.db.tables import jobs
 from app.domain.errors import Conflict
 from app.domain.job import Job
@@ -68,11 +68,15 @@ def scrub(conn: Connection, job: Job, *, now: datetime) -> Remains:
     files.unlink(conn, job.id)
     events.scrub(conn, job.id)
     creations.scrub(conn, job.id)
-    conn.execute(
-        jobs.update()
-        .where(T.id == job.id)
-        .values(input={}, metadata={}, likeness=None, error_message=None, result_url=None, deleted_at=now)
-    )
+    gone: dict[str, Any] = {
+        "input": {},
+        "metadata": {},
+        "likeness": None,
+        "error_message": None,
+        "result_url": None,
+        "deleted_at": now,
+    }
+    note(conn, job, type="job.deleted", now=now, data={}, **gone)
     keys = [*_video_keys(job.video), *(file.storage_key for file in inputs)]
     return Remains(job.id, keys, [file.id for file in inputs])
 

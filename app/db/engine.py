@@ -20,10 +20,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 
-from app.db import ledger
+from app.db import acts, ledger
 from app.db.faults import is_conflict, translated
 from app.db.signals import Signals, take_announced
 from app.db.sqlite_writer import SqliteWriter
+from app.domain.actor import Actor
 
 __all__ = ["CHANNEL", "KEEPALIVES", "ArgumentError", "Connection", "Database"]
 
@@ -104,10 +105,13 @@ class Database:
         self._clock_read = (time.monotonic(), now)
         return now
 
-    async def write(self, work: Work[T]) -> T:
-        """Run `work` in a transaction of its own and return its result; raise Unavailable if the database is away."""
+    async def write(self, work: Work[T], *, by: Actor | None = None) -> T:
+        """Run `work` in a transaction of its own, in the name of `by`, and return its result.
+
+        Raises Unavailable if the database is away.
+        """
         loop = asyncio.get_running_loop()
-        future = self._writer.submit(ledger.booked(work))
+        future = self._writer.submit(ledger.booked(acts.attributed(work, by)))
         # Not after the await: what was committed is told even if this caller was canceled meanwhile.
         future.add_done_callback(lambda done: self._tell(done, loop))
         result: T
@@ -141,11 +145,12 @@ class Database:
             connection.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, by: Actor | None = None) -> Iterator[Connection]:
         """A transaction of the calling thread, for short commands outside the event loop."""
         with translated(), self.engine.execution_options(writing=True).begin() as conn:
             ledger.forget_noted(conn)
-            yield conn
+            with acts.acting(conn, by):
+                yield conn
             ledger.book_sums(conn)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from app.db.acts import actor_of
 from app.db.tables import events
 from app.domain.ids import new_id
 from app.domain.job import Event, Job
@@ -15,7 +16,10 @@ COLUMNS = [events.c[name] for name in Event.__dataclass_fields__]
 
 
 def append(conn: Connection, job: Job, *, type: str, now: datetime, data: dict[str, Any]) -> None:  # noqa: A002
-    """Write one fact about `job`, numbered by the job's own count, which the caller has just raised."""
+    """Write one fact about `job`, numbered by the job's own count, which the caller has just raised.
+
+    It names who acts in this transaction, if somebody does.
+    """
     row = {
         "job_id": job.id,
         "n": job.event_count,
@@ -25,6 +29,7 @@ def append(conn: Connection, job: Job, *, type: str, now: datetime, data: dict[s
         "state": job.state,
         "data": data,
         "created_at": now,
+        "actor": actor_of(conn),
     }
     conn.execute(events.insert(), row)
 
@@ -43,7 +48,7 @@ def number_of(conn: Connection, job_id: str, event_id: str) -> int | None:
 
 
 def scrub(conn: Connection, job_id: str) -> None:
-    """Forget the details of a deleted job's events; that they happened stays."""
+    """Forget the details of a deleted job's events; that they happened, and who caused them, stays."""
     conn.execute(events.update().where(events.c.job_id == job_id).values(data={}))
 
 

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from app.db.acts import acts
 from app.db.columns import BigId, Json, UtcDateTime, index, metadata, words
 from app.db.credentials import tokens
 from app.db.standing import deployment, durations, gate, log_reader, model_holds, price_list, workers
@@ -11,6 +12,7 @@ from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, JobState
 __all__ = [
     "Json",
     "UtcDateTime",
+    "acts",
     "deployment",
     "durations",
     "gate",
@@ -51,6 +53,7 @@ keys = sa.Table(
     sa.Column("expires_at", UtcDateTime),
     sa.Column("revoked_at", UtcDateTime),
     sa.Column("cancel_queued", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("requests_per_minute", sa.Integer),
 )
 
 files = sa.Table(
@@ -220,6 +223,7 @@ events = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("data", Json, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("actor", Json),
     sa.Column("seq", sa.BigInteger),
     sa.Index("uq_events_seq", "seq", unique=True),
     sa.Index("ix_events_stream", "project_id", "seq"),

@@ -146,8 +146,10 @@ def page(conn: Connection, key: Key, *, limit: int, after: str | None = None) ->
     return found[:limit], len(found) > limit
 
 
-def revoke(conn: Connection, token_id: str, *, by: Key, now: datetime) -> None:
-    """End a token; again changes nothing. Raises NotFound, and PermissionDenied to a key that could not have minted it.
+def revoke(conn: Connection, token_id: str, *, by: Key, now: datetime) -> bool:
+    """End a token and tell whether it had not ended so before.
+
+    Raises NotFound, and PermissionDenied to a key that could not have minted it.
 
     What its jobs have cost, and will, is still counted.
     """
@@ -157,7 +159,8 @@ def revoke(conn: Connection, token_id: str, *, by: Key, now: datetime) -> None:
         raise NotFound(f"There is no token {token_id[:80]!r} here. Check the id and the key's project.")
     if lacking := sorted(set(scopes) - grantable(by)):
         raise PermissionDenied(f"This key lacks {', '.join(lacking)}, which the token has. Use one that has it.")
-    conn.execute(tokens.update().where(T.id == token_id, T.revoked_at.is_(None)).values(revoked_at=now))
+    working = tokens.update().where(T.id == token_id, T.revoked_at.is_(None))
+    return conn.execute(working.values(revoked_at=now)).rowcount == 1
 
 
 def _within(key: Key) -> list[sa.ColumnElement[bool]]:

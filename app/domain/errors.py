@@ -39,6 +39,8 @@ What goes wrong with bytes (`MediaError`):
     ├── DownloadFailed            a result URL could not be read; `gone` when it will not come back
     │   └── AddressRefused        the address is not one we may call
     └── StorageFailed             our own storage is away or full: a hold, never a failed job
+
+`ProviderFailed` stands alone: the identity provider's keys can't be read.
 """
 
 from enum import StrEnum
@@ -232,3 +234,7 @@ class AddressRefused(DownloadFailed):
 
 class StorageFailed(MediaError):
     """Our own storage is away, full or read-only."""
+
+
+class ProviderFailed(Exception):
+    """The identity provider's keys can't be read; the message says why, for an operator."""

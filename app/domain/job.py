@@ -159,6 +159,8 @@ class Event:
     state: JobState
     data: dict[str, Any]
     created_at: datetime
+    actor: dict[str, Any] | None = None
+    """Who caused it, as `Actor.facts` has it; None for the service itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

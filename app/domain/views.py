@@ -86,6 +86,21 @@ class EventView(BaseModel):
     data: dict[str, Any]
 
 
+class ByView(BaseModel):
+    """Who caused something, as far as whoever sees the job may know."""
+
+    key_id: str | None = Field(default=None, description="The key; for a client token the one that minted it.")
+    token_id: str | None = None
+    subject: str | None = None
+    on_host: bool = Field(default=False, description="An operator at the command line of the service's host.")
+
+
+class TimelineView(EventView):
+    """One fact in a job's timeline, and who caused it."""
+
+    by: ByView | None = Field(description="null for what the service does by itself.")
+
+
 @dataclass(frozen=True, slots=True)
 class Viewer:
     """For whom a view is made: its URLs are absolute, and those a browser opens are signed in the name of one key."""
@@ -158,6 +173,12 @@ def render_progress(job: Job, *, now: datetime) -> EventView:
     data = {"job_id": job.id, "status": public_status(job.state), "state": job.state}
     told = {"progress": _progress(job, now), "eta_seconds": _eta(job, now), "overdue": _overdue(job, now)}
     return EventView(id=None, type="job.progress", created_at=now, data=data | told)
+
+
+def render_entry(event: Event) -> TimelineView:
+    """Render one entry of a job's timeline with who caused it: neither their address nor their request."""
+    by = None if event.actor is None else ByView.model_validate(event.actor)
+    return TimelineView(**render_event(event).model_dump(), by=by)
 
 
 def _reason(job: Job, waiting: Waiting) -> str | None:

@@ -1,8 +1,8 @@
 """The child's side of `child.py`: lock the cage, run one task, answer on stdout. Imports nothing of the house.
 
 The order matters. Limits on time and memory come first; then the task's module is imported, which needs files; then
-the number of open files is set to zero. From there the process can open neither file nor socket: the bytes it was
-handed are all it will ever see.
+the number of open files and of processes is set to zero. From there the process can open neither file nor socket, nor
+start another: the bytes it was handed are all it will ever see.
 """
 
 import importlib
@@ -12,7 +12,10 @@ import resource
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
+
+NOBODY = 65534
 
 
 class Refused(Exception):
@@ -54,3 +57,13 @@ def _limit_use(*, cpu_seconds: int, memory_bytes: int) -> None:
 def _shut_doors() -> None:
     for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC, resource.RLIMIT_NOFILE):
         resource.setrlimit(limit, (0, 0))
+    if os.geteuid() == 0:
+        _stop_being_root()
+
+
+def _stop_being_root() -> None:
+    """Become nobody: root may start processes whatever the limit says (setrlimit(2), RLIMIT_NPROC)."""
+    with suppress(OSError):  # a container may know no other user than root
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)

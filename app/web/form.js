@@ -17,6 +17,7 @@ let models = new Map();
 let shown = { pictures: [], choices: new Map() };
 let attempt = null;
 let sending = false;
+let arriving = null; // the sample: it is seen before it can be sent
 
 /** Fills the form; `onMade` gets each new job and the image it was made from. */
 export function start(list, { onMade }) {
@@ -62,7 +63,7 @@ function build() {
   shown.pictures = imagesOf(model);
   while (pictures.length < shown.pictures.length) {
     pictures.push(new Picture(pictures.length + 1));
-    if (pictures.length === 1) pictures[0].takeSample("web/sample.jpg").catch(() => {});
+    if (pictures.length === 1) arriving = pictures[0].takeSample("web/sample.jpg").catch(() => {});
   }
   shown.pictures.forEach((name, index) => { pictures[index].name = NAMES[name] ?? name; });
   if (shown.pictures.length > 1) pictures[0].name = "First image";
@@ -113,11 +114,12 @@ function price() {
 async function send(onMade) {
   if (sending) return;
   clearErrors();
-  const missing = shown.pictures.findIndex((_, index) => !pictures[index].file);
-  if (!$("prompt").value.trim()) return complain("prompt", "Describe what should happen.");
-  if (missing >= 0) return complain(shown.pictures[missing], "Choose an image.");
   busy(true);
   try {
+    if (shown.pictures.length && !pictures[0].file) await arriving;
+    const missing = shown.pictures.findIndex((_, index) => !pictures[index].file);
+    if (!$("prompt").value.trim()) return complain("prompt", "Describe what should happen.");
+    if (missing >= 0) return complain(shown.pictures[missing], "Choose an image.");
     const source = shown.pictures.length ? pictures[0].url : null;
     const { data } = await call("v1/jobs", order());
     attempt = null;

@@ -1,7 +1,7 @@
 """Read the upstream's account now and then, and book what it says differently from our ledger."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -9,15 +9,18 @@ from typing import TypeVar
 
 import structlog
 
-from app.db import audit_turn, auditing
+from app.db import acts, audit_turn, auditing
 from app.db.auditing import Expected, Owned
 from app.db.engine import Connection, Database
+from app.domain.actor import Actor
 from app.domain.errors import FetchFailed, UpstreamFailure
 from app.domain.transactions import Charge, Difference, Finding, by_generation
 from app.upstream.client import UpstreamClient
 
 log = structlog.get_logger()
 T = TypeVar("T")
+Compare = Callable[[Connection], list[Difference]]
+Book = Callable[[Compare], Awaitable[list[Difference]]]
 MOST_PAGES = 10_000
 GROUP = 100
 READ_GROUP = 5_000
@@ -111,11 +114,16 @@ def _tell(found: list[Difference]) -> None:
         log.warning("ledger_differs", finding=finding, booked=False, count=len(about), examples=about[:EXAMPLES])
 
 
-async def check(db: Database, upstream: UpstreamClient, *, since: datetime) -> list[Difference]:
+async def check(
+    db: Database, upstream: UpstreamClient, *, since: datetime, by: Actor | None = None
+) -> list[Difference]:
     """Compare our ledger since then with the account; book what it knows better and return every difference.
+
+    What is booked is in the name of `by`; None is the service itself.
 
     Raises UpstreamFailure if the account could not be read to its end: half of it proves nothing.
     """
+    book = partial(_book, db=db, by=by)
     account = await _read_account(upstream, since=since - MARGIN)
     found = [_unreadable(name) for name in account.unreadable]
     charges = [charge for charge in account.readable_charges() if charge.created_at >= since]
@@ -123,12 +131,26 @@ async def check(db: Database, upstream: UpstreamClient, *, since: datetime) -> l
         differ, unknown = await db.read(partial(auditing.differing, charges=some))
         found += unknown
         for group in _groups(differ, GROUP):
-            found += await db.write(partial(_correct, db=db, differ=group))
-    found += await _look_for_missing(db, upstream, account, since=since)
+            found += await book(partial(_correct, db=db, differ=group))
+    found += await _look_for_missing(db, upstream, account, since=since, book=book)
     for project_id, month in await db.read(lambda conn: auditing.months_that_differ(conn, since)):
-        found += await db.write(partial(_compare_entries, db=db, project_id=project_id, month=month))
-        found += await db.write(partial(auditing.compare_sums, project_id=project_id, month=month))
+        found += await book(partial(_compare_entries, db=db, project_id=project_id, month=month))
+        found += await book(partial(auditing.compare_sums, project_id=project_id, month=month))
     return found
+
+
+async def _book(compare: Compare, *, db: Database, by: Actor | None) -> list[Difference]:
+    """Run a comparison that books what differs; of each booking in somebody's name an act tells."""
+
+    def run(conn: Connection) -> list[Difference]:
+        found = compare(conn)
+        for difference in found:
+            if by is not None and difference.booked:
+                told = {"finding": difference.finding}
+                acts.note(conn, "ledger.corrected", target=difference.about, now=db.now(conn), data=told)
+        return found
+
+    return await db.write(run, by=by)
 
 
 async def _read_account(upstream: UpstreamClient, *, since: datetime) -> Account:
@@ -151,7 +173,7 @@ def _unreadable(name: str | None) -> Difference:
 
 
 async def _look_for_missing(
-    db: Database, upstream: UpstreamClient, account: Account, *, since: datetime
+    db: Database, upstream: UpstreamClient, account: Account, *, since: datetime, book: Book
 ) -> list[Difference]:
     """Take back what we charged and the account, long enough after, does not show; or only report it."""
 
@@ -164,7 +186,7 @@ async def _look_for_missing(
     believed = _believed(account, [one for one in owed if one.names], [one for one in missing if one.names])
     found: list[Difference] = []
     for group in _groups(missing, GROUP):
-        found += await db.write(partial(_take_back, db=db, group=group, believed=believed))
+        found += await book(partial(_take_back, db=db, group=group, believed=believed))
     return found
 
 

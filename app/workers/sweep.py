@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import structlog
 
-from app.db import claims, clock, creations, deployment, endings, files, jobs, settling, stream, tokens
+from app.db import acts, claims, clock, creations, deployment, endings, files, jobs, settling, stream, tokens
 from app.db.engine import Connection, Database
 from app.domain.errors import StorageFailed
 from app.domain.job import File
@@ -65,7 +65,7 @@ class Sweeper:
         await self._db.write(self._pull_back)
         late = await self._db.write(self._fail_late_starts)
         stale = max(await self._expire_jobs(), await self._bury(), await self._expire_files())
-        forgotten = max(await self._db.write(self._forget_creations), await self._db.write(self._forget_tokens))
+        forgotten = max(await self._db.write(self._forget_creations), await self._db.write(self._forget_old))
         await self._db.write(stream.assign)
         await self._empty_log()
         return max(late, stale, forgotten)
@@ -133,8 +133,9 @@ class Sweeper:
         """Drop what is kept of requests only to know them again. Nearly every job has left such a row."""
         return creations.forget_expired(conn, now=self._db.now(conn), limit=10 * BATCH)
 
-    def _forget_tokens(self, conn: Connection) -> int:
-        return tokens.forget_expired(conn, now=self._db.now(conn), limit=BATCH)
+    def _forget_old(self, conn: Connection) -> int:
+        now = self._db.now(conn)
+        return max(tokens.forget_expired(conn, now=now, limit=BATCH), acts.forget_old(conn, now=now, limit=BATCH))
 
     async def _bury(self) -> int:
         """Delete the videos of deleted jobs; a row names its bytes until they are gone."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -11,8 +11,8 @@ from sqlalchemy import event
 
 from app.api.callers import Caller
 from app.api.deps import House
-from app.api.rates import Rates
-from app.db import access, deployment, jobs, ledger
+from app.api.rates import MOST_KEPT, Limit, Rates
+from app.db import access, deployment, jobs, ledger, tokens
 from app.db.engine import Database
 from app.db.tables import jobs as jobs_table
 from app.domain.errors import RateLimited
@@ -241,18 +241,69 @@ async def test_rate__none_is_told_without_a_limit(client: httpx2.AsyncClient) ->
     assert "x-ratelimit-limit-requests" not in (await client.get("/v1/jobs")).headers
 
 
+@one_database
+async def test_rate__of_a_key_is_its_own_and_each_of_its_tokens(
+    client_for: ClientFor, database: Database, caller: Any
+) -> None:
+    limited, secret = make_caller(database, requests_per_minute=2)
+    with database.transaction() as conn:
+        now, hour = database.now(conn), tokens.Grant(lifetime=timedelta(hours=1))
+        minted = [tokens.mint(conn, limited.key, hour, now=now)[1] for _ in range(2)]
+    for each in (secret, *minted):
+        client = client_for(each)
+        left = [(await client.get("/v1/jobs")).headers["x-ratelimit-remaining-requests"] for _ in range(2)]
+        assert left == ["1", "0"]
+        error = require_error(await client.get("/v1/jobs"), 429, code="too_many_requests")
+        assert error["message"].startswith("This key may" if each == secret else "This token may")
+    assert "x-ratelimit-limit-requests" not in (await client_for(caller[1]).get("/v1/jobs")).headers
+
+
+@one_database
+async def test_rate__the_one_with_the_least_room_is_told(client_for: ClientFor, database: Database) -> None:
+    _, secret = make_caller(database, requests_per_minute=5)
+    limit(database, requests_per_minute=3)
+    answer = await client_for(secret).get("/v1/jobs")
+    assert [answer.headers[f"x-ratelimit-{what}-requests"] for what in ("limit", "remaining")] == ["3", "2"]
+
+
+def test_rates__what_is_refused_counts_nowhere() -> None:
+    rates = Rates(clock=Ticks())
+    key, project = Limit("k", 1, "This key"), Limit("p", 2, "The project")
+    rates.count(key, project)
+    with pytest.raises(RateLimited, match="This key"):
+        rates.count(key, project)
+    assert rates.count(project)["x-ratelimit-remaining-requests"] == "0"
+    with pytest.raises(RateLimited, match="The project"):
+        rates.count(Limit("other", 9, "This key"), project)
+    assert rates.count(Limit("other", 9, "This key"))["x-ratelimit-remaining-requests"] == "8"
+
+
+def test_rates__those_long_silent_are_forgotten() -> None:
+    ticks = Ticks()
+    rates = Rates(clock=ticks)
+    for number in range(MOST_KEPT):
+        rates.count(Limit(f"tok_{number}", 1, "This token"))
+    ticks.seconds = 61
+    rates.count(Limit("tok_new", 1, "This token"))
+    assert list(rates._seen) == ["tok_new"]
+
+
 def test_rates__a_window_that_moves() -> None:
     ticks = Ticks()
     rates = Rates(clock=ticks)
-    rates.count("p", limit=2)
+
+    def ask(id_: str = "p", *, most: int) -> dict[str, str]:
+        return rates.count(Limit(id_, most, "The project"))
+
+    ask(most=2)
     ticks.seconds = 30
-    assert rates.count("p", limit=2)["x-ratelimit-reset-requests"] == "60s"
+    assert ask(most=2)["x-ratelimit-reset-requests"] == "60s"
     with pytest.raises(RateLimited) as refused:
-        rates.count("p", limit=2)
+        ask(most=2)
     assert refused.value.retry_after == 30
-    rates.count("another", limit=1)
+    ask("another", most=1)
     ticks.seconds = 60
-    assert rates.count("p", limit=2)["x-ratelimit-remaining-requests"] == "0"
+    assert ask(most=2)["x-ratelimit-remaining-requests"] == "0"
     with pytest.raises(RateLimited) as refused:
-        rates.count("p", limit=1)
+        ask(most=1)
     assert refused.value.retry_after == 60

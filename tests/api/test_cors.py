@@ -66,6 +66,12 @@ async def test_preflight__of_a_listed_page_is_granted_without_a_key(page: httpx2
     assert answer.headers["x-request-id"]
 
 
+async def test_preflight__is_granted_for_an_address_too_long(page: httpx2.AsyncClient) -> None:
+    """So that the page can send the request, and read why it is refused."""
+    answer = await page.options("/v1/jobs", params={"after": "x" * 9000}, headers=preflight(PAGE))
+    assert (answer.status_code, granted(answer)["access-control-allow-origin"]) == (204, PAGE)
+
+
 @pytest.mark.parametrize("asked", ["cookie", "x-evil", "x-stainless-a\tb", "x-stainless-*", "*"])
 async def test_preflight__allows_no_header_beyond_ours(page: httpx2.AsyncClient, asked: str) -> None:
     answer = await page.options("/v1/jobs", headers=preflight(PAGE, headers=asked))

@@ -17,6 +17,7 @@ from app.api.deps import House
 from app.db import deployment, files, gate, jobs
 from app.db.engine import Database
 from app.db.tables import projects
+from app.domain.actor import Actor
 from app.domain.errors import Unavailable
 from app.domain.job import Priority
 from tests.api.conftest import ClientFor, asleep, count, data_uri, require_error, stored
@@ -236,10 +237,10 @@ class Unreliable(Database):
             raise RuntimeError("reading is broken")
         return await super().read(work)
 
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, *, by: Actor | None = None) -> Any:
         if self.is_away:
             raise Unavailable("The database is away.", code="database_unavailable", retry_after=5)
-        result = await super().write(work)
+        result = await super().write(work, by=by)
         self._wrote = True
         self.committed.set()
         if self.tells_when is not None:

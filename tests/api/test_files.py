@@ -20,6 +20,7 @@ from app.api.deps import House
 from app.api.receiving import AROUND_BYTES
 from app.db import files
 from app.db.engine import Database
+from app.domain.actor import Actor
 from app.domain.errors import StorageFailed, Unavailable
 from app.domain.job import File
 from app.domain.secrets import Scope
@@ -30,6 +31,7 @@ from tests.api.conftest import ClientFor, MakeHouse, count, one_database, requir
 from tests.clips import clip, sound, talkie
 from tests.conftest import Clock
 from tests.factories import INPUT, MODEL, make_caller, make_job, picture
+from tests.media.takeover import DEEDS, take_over
 
 GPS = 0x8825
 ORIENTATION = 0x0112
@@ -158,6 +160,35 @@ async def test_upload__refuses_a_bomb(client: httpx2.AsyncClient, storage: Path)
     error = require_error(await client.post("/v1/files", files=form(bomb)), 400, code="invalid_image", param="file")
     assert "9000 x 6000" in error["message"]
     assert stored(storage) == []
+
+
+@one_database
+@pytest.mark.parametrize(
+    ("deed", "data", "code"),
+    [
+        *((deed, picture(), "image_not_decodable") for deed in DEEDS),
+        ("die", clip(), "video_not_decodable"),
+        ("die", sound(), "audio_not_decodable"),
+    ],
+    ids=[*DEEDS, "die over a video", "die over a sound"],
+)
+async def test_upload__that_takes_its_decoder_over_costs_a_refusal(
+    client: httpx2.AsyncClient,
+    storage: Path,
+    spool: Path,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    deed: str,
+    data: bytes,
+    code: str,
+) -> None:
+    with monkeypatch.context() as patch:
+        take_over(patch, deed)
+        refused, meanwhile = await asyncio.gather(client.post("/v1/files", files=form(data)), client.get("/v1/jobs"))
+    require_error(refused, 400, code=code, param="file")
+    assert meanwhile.status_code == 200
+    assert (stored(storage), list(spool.iterdir()), count(database, "files")) == ([], [], 0)
+    await upload(client, data)
 
 
 @one_database
@@ -504,20 +535,20 @@ async def test_retention__a_use_moves_it_on(client: httpx2.AsyncClient, clock: C
 class Refusing(Database):
     """Away when it is to write."""
 
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, *, by: Actor | None = None) -> Any:
         raise Unavailable("away")
 
 
 class Losing(Database):
     """Commits, and dies before it says so."""
 
-    async def write(self, work: Any) -> Any:
-        await super().write(work)
+    async def write(self, work: Any, *, by: Actor | None = None) -> Any:
+        await super().write(work, by=by)
         raise Unavailable("away")
 
 
 class Breaking(Database):
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, *, by: Actor | None = None) -> Any:
         raise RuntimeError("broken")
 
 

@@ -14,6 +14,7 @@ from app.api.multipart import Form
 from app.db import jobs
 from app.db.engine import Database
 from app.db.jobs import Owner
+from app.domain.actor import Actor
 from app.domain.errors import Unavailable
 from app.domain.states import JobState
 from app.workers.sweep import Sweeper
@@ -241,8 +242,8 @@ async def test_create__different_requests_at_once_with_one_key(
 class Eventful(Database):
     """A database whose answers are lost, and before anybody looks again the new job has been canceled."""
 
-    async def write(self, work: Any) -> Any:
-        made = await super().write(work)
+    async def write(self, work: Any, *, by: Actor | None = None) -> Any:
+        made = await super().write(work, by=by)
         owner = Owner(project_id=made.job.project_id)
         await super().write(lambda conn: jobs.cancel(conn, made.job.id, owner=owner, now=self.now(conn)))
         raise Unavailable("the connection broke while the commit was answered")

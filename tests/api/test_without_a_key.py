@@ -14,6 +14,7 @@ from app.api import routes
 from app.api.callers import Caller
 from app.db import jobs
 from app.db.engine import Connection, Database
+from app.domain.actor import Actor
 from app.domain.states import JobState
 from tests.api.conftest import ClientFor, MakeHouse, asleep, count, data_uri, one_database, stored
 from tests.conftest import Clock
@@ -170,9 +171,9 @@ class Held(Database):
         self.is_told = False
         self.entered, self.leave = threading.Event(), threading.Event()
 
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, *, by: Actor | None = None) -> Any:
         if not self.is_told:
-            return await super().write(work)
+            return await super().write(work, by=by)
         self.is_told = False
 
         def held(conn: Connection) -> Any:
@@ -181,7 +182,7 @@ class Held(Database):
             assert self.leave.wait(20)
             return result
 
-        return await super().write(held)
+        return await super().write(held, by=by)
 
 
 @on_postgres

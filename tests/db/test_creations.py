@@ -100,6 +100,13 @@ def test_join__takes_each_try_once(conn: Connection, seen: list[int], count: int
     assert join(conn, tried(count), seconds=10, waited=waited) == ("job_1" if joins else None)
 
 
+def test_join__a_retry_of_one_subject_is_none_of_anothers(conn: Connection) -> None:
+    """People who sign in elsewhere share one credential."""
+    remember(conn, replace(tried(0), subject="ann"))
+    assert join(conn, replace(tried(1), subject="bob"), seconds=1) is None
+    assert join(conn, replace(tried(1), subject="ann"), seconds=1) == "job_1"
+
+
 def test_join__takes_the_newest_that_has_room(conn: Connection) -> None:
     remember(conn, tried(0), made="job_1")
     remember(conn, tried(0), made="job_2", seconds=1)

@@ -40,7 +40,14 @@ def try_doors(source: BinaryIO) -> Answer:
         "file": errno_of(lambda: os.open("/dev/null", os.O_RDONLY)),
         "socket": errno_of(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)),
         "pipe": errno_of(os.pipe),
+        "process": errno_of(multiply),
     }, b""
+
+
+def multiply() -> None:
+    """Fork; a second self would end at once."""
+    if os.fork() == 0:
+        os._exit(0)
 
 
 def refuse(source: BinaryIO) -> Answer:
@@ -80,6 +87,22 @@ def grumble_and_fail(source: BinaryIO) -> Answer:
 def die(source: BinaryIO) -> Answer:
     os.kill(os.getpid(), signal.SIGSEGV)
     return {}, b""
+
+
+def breed(source: BinaryIO) -> Answer:
+    for _ in range(4):  # enough, should the cage have a hole
+        os.fork()
+    time.sleep(60)
+    return {}, b""
+
+
+def die_over_the_poster(source: BinaryIO) -> tuple[dict[str, Any], Callable[[], bytes]]:
+    facts = {"duration_seconds": 5.0, "width": 64, "height": 48, "fps": 24.0, "codec": "h264"}
+    return facts, lambda: die(source)[1]
+
+
+def answer_nonsense(source: BinaryIO) -> Answer:
+    return {"width": "wide", "duration_seconds": []}, b"<html>"
 
 
 def garble(source: BinaryIO, *, text: str) -> Answer:

@@ -87,9 +87,9 @@ async def test_decode__child_has_no_environment_and_hard_limits(monkeypatch: pyt
     }
 
 
-async def test_decode__child_can_open_neither_file_nor_socket() -> None:
+async def test_decode__child_can_open_neither_file_nor_socket_nor_process() -> None:
     facts = (await run("try_doors")).facts
-    assert facts == {"file": errno.EMFILE, "socket": errno.EMFILE, "pipe": errno.EMFILE}
+    assert facts == {"file": errno.EMFILE, "socket": errno.EMFILE, "pipe": errno.EMFILE, "process": errno.EAGAIN}
 
 
 async def test_decode__raises_the_refusal_asked_for() -> None:

@@ -301,3 +301,81 @@ def test_prices__a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPat
 def test_default_reserve__absurd_ones_are_refused(monkeypatch: pytest.MonkeyPatch, usd: str) -> None:
     [line] = refusal(monkeypatch, {"REELAY_DEFAULT_RESERVE_USD": usd})
     assert line.startswith("REELAY_DEFAULT_RESERVE_USD: ")
+
+
+def test_trusted_proxies__are_addresses_or_networks_and_none_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().trusted_proxies == ""
+    monkeypatch.setenv("REELAY_TRUSTED_PROXIES", "10.0.0.5, fd00::/8")
+    assert Settings.load().trusted_proxies == "10.0.0.5/32,fd00::/8"
+
+
+@pytest.mark.parametrize("listed", ["*", "proxy.internal", "10.0.0.5/8", "10.0.0.5:80"])
+def test_trusted_proxies__what_is_no_network_is_named(monkeypatch: pytest.MonkeyPatch, listed: str) -> None:
+    monkeypatch.setenv("REELAY_TRUSTED_PROXIES", listed)
+    with pytest.raises(SettingsError, match="REELAY_TRUSTED_PROXIES"):
+        Settings.load()
+
+
+ISSUER = {"REELAY_OIDC_ISSUER": "https://login.example.com/realms/films", "REELAY_OIDC_AUDIENCE": "reelay"}
+
+
+def test_sign_in__is_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().sign_in is None
+    found = load(monkeypatch, ISSUER).sign_in
+    assert found is not None
+    assert (found.issuer, found.audience, found.jwks_url, found.project) == (*ISSUER.values(), None, None)
+    assert found.project_claim == "reelay_project"
+    assert found.scopes == {"jobs:read": {"jobs:read"}, "jobs:write": {"jobs:write"}}
+
+
+@pytest.mark.parametrize("name", ["ISSUER", "AUDIENCE", "PROJECT", "JWKS_URL"])
+def test_sign_in__a_half_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    [line] = refusal(monkeypatch, {f"REELAY_OIDC_{name}": "https://login.example.com"})
+    assert line.startswith("REELAY_OIDC_ISSUER and REELAY_OIDC_AUDIENCE go together: set both")
+
+
+@pytest.mark.parametrize("name", ["REELAY_OIDC_ISSUER", "REELAY_OIDC_JWKS_URL"])
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("https://login.example.com/", True),
+        ("https://10.0.0.7:8443/realms/x?a=b", True),
+        ("http://127.0.0.1:8080/realms/x", True),
+        ("http://localhost:8080", True),
+        ("http://[::1]:8080", True),
+        ("http://login.example.com", False),
+        ("http://localhost.example.com", False),
+        ("http://127.0.0.1@login.example.com", False),
+        ("https://me@login.example.com", False),
+        ("https://login.example.com/#x", False),
+        ("https://", False),
+        ("https://login.example.com:port", False),
+        ("https://[::1", False),
+        ("https://login.example.com/a b", False),
+        ("login.example.com", False),
+        ("file:///etc/keys", False),
+    ],
+)
+def test_sign_in__what_is_read_must_come_unchanged(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str, taken: bool
+) -> None:
+    environment = ISSUER | {name: url}
+    if taken:
+        assert load(monkeypatch, environment).sign_in is not None
+    else:
+        [line] = refusal(monkeypatch, environment)
+        assert line.startswith(f"{name} must be an https URL")
+
+
+def test_sign_in__words_are_mapped_to_scopes(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "a=jobs:read, b = jobs:write,a=jobs:write, https://x.example/a=b=jobs:read"
+    found = load(monkeypatch, ISSUER | {"REELAY_OIDC_SCOPES": words}).sign_in
+    assert found is not None
+    both = {"jobs:read", "jobs:write"}
+    assert found.scopes == {"a": both, "b": {"jobs:write"}, "https://x.example/a=b": {"jobs:read"}}
+
+
+@pytest.mark.parametrize("words", ["boss=admin", "a", "=jobs:read", "a=jobs:fly", ",", "a=jobs:read,b"])
+def test_sign_in__other_scopes_are_refused(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    [line] = refusal(monkeypatch, ISSUER | {"REELAY_OIDC_SCOPES": words})
+    assert line.startswith("REELAY_OIDC_SCOPES")

@@ -44,10 +44,11 @@ SECRETS = [
     '{"token": "0123abcd"}',
     '{\\"API_KEY\\" : \\"0123abcd\\"}',
     "{'password': '0123abcd'}",
+    "it brought eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2.c2lnbmF0dXJlaXQ",
     "key=%63anary-key%2D8f3a2b",
     "key=%2563anary-key-8f3a2b",
 ]
-LEAKS = [CANARY, "2dPztI5v2Ap6", "abc.def-123", "0123abcd", "hunter22", "iVBORw0KGgo"]
+LEAKS = [CANARY, "c2lnbmF0dXJl", "2dPztI5v2Ap6", "abc.def-123", "0123abcd", "hunter22", "iVBORw0KGgo"]
 
 
 @pytest.mark.parametrize("secret", SECRETS)

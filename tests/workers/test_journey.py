@@ -17,6 +17,7 @@ from app.domain.states import JobState
 from app.outbound.download import Downloaded
 from app.workers import save
 from app.workers.save import UNAVAILABLE_MESSAGE
+from tests.media.takeover import take_over
 from tests.workers.conftest import Room
 
 STEPS = ["job.created", "job.submitting", "job.started", "job.saving", "job.succeeded"]
@@ -38,6 +39,22 @@ async def test_job__travels_from_queue_to_video(room: Room) -> None:
     poster = Image.open(io.BytesIO(await room.store.read(done.video["poster_key"])))
     assert poster.format == "JPEG"
     assert done.result_url is None
+
+
+@pytest.mark.parametrize("deed", ["die_over_the_poster", "die", "spin", "hoard"])
+async def test_job__a_result_that_takes_its_decoder_over_costs_what_it_would_have_told(
+    room: Room, monkeypatch: pytest.MonkeyPatch, deed: str
+) -> None:
+    take_over(monkeypatch, deed)
+    job = await room.create()
+    await room.to_the_end(rounds=3)
+    done = await room.seen(job)
+    assert done.state is JobState.SUCCEEDED
+    assert done.video is not None
+    data = await room.store.read(done.video["key"])
+    assert hashlib.sha256(data).hexdigest() == done.video["sha256"]
+    assert done.video.get("poster_key") is None
+    assert done.video.get("width") == (64 if deed == "die_over_the_poster" else None)
 
 
 async def test_job__our_file_travels_inline(room: Room) -> None:

@@ -6,9 +6,10 @@ import pytest
 import sqlalchemy as sa
 
 from app.catalogue import catalogue
-from app.db import access, deployment, ledger
+from app.db import access, deployment, ledger, trail
 from app.db.tables import ledger as entries
 from app.db.tables import strays
+from app.domain.actor import ON_THE_HOST
 from app.domain.job import Job
 from app.domain.states import JobState
 from app.domain.transactions import Difference
@@ -92,6 +93,21 @@ async def test_ledger__an_estimate_is_corrected_from_the_account(room: Room) -> 
     seen = await room.seen(job)
     assert (seen.charged_micros, seen.charge_basis, await stands(room)) == (PRICE, "reported", (0, PRICE))
     assert (await room.timeline(job))[-1] == "job.charge_corrected"
+    assert await deeds(room) == []
+
+
+@pytest.mark.parametrize("sandbox_options", [SILENT])
+async def test_ledger__what_somebody_has_booked_is_in_their_name(room: Room) -> None:
+    job = await ordered(room, price=4 * USD)
+    await room.to_the_end(rounds=6)
+    for _ in range(2):
+        await check(room.db, room.upstream, since=T0, by=ON_THE_HOST)
+    assert sorted(await deeds(room)) == [("job.charge_corrected", job.id), ("ledger.corrected", job.id)]
+
+
+async def deeds(room: Room) -> list[tuple[str, str]]:
+    """Return what was done by somebody."""
+    return [(deed.action, deed.target) for deed in await room.db.read(lambda conn: trail.read(conn, limit=100))]
 
 
 async def test_ledger__what_failed_and_was_reported_as_charged_is_taken_back(room: Room) -> None:

@@ -1,0 +1,111 @@
+"""A sandboxed Reelay, the pages of two other origins, one of which it lists, and a browser to visit them all."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.acceptance.processes import Process, clean_environment, free_port
+from tests.browser.chromium import Chromium, Page
+from tests.browser.sites import Site, open_site
+
+OURS = "asked-by-the-tests"
+
+
+class Reelay:
+    """A service with pages of other origins around it, and what it says of their requests."""
+
+    def __init__(self, process: Process, base: str, key: str, environment: dict[str, str]) -> None:
+        self.base, self.key = base, key
+        self._process, self._environment = process, environment
+        headers = {"Authorization": f"Bearer {key}", "X-Request-Id": OURS}
+        self.client = httpx2.Client(base_url=base, headers=headers, timeout=60)
+        self.run("projects", "limit", "development", "--requests-per-minute", "600")
+
+    def run(self, *arguments: str) -> str:
+        """Run a short command beside it and return what it printed."""
+        command = [sys.executable, "-m", "app.cli", *arguments]
+        environment = clean_environment(self._environment)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        made: dict[str, Any] = self.client.post(path, json=body).raise_for_status().json()
+        return made
+
+    def mint(self, **wishes: Any) -> str:
+        token: str = self.post("/v1/tokens", wishes)["token"]
+        return token
+
+    def jobs(self) -> list[str]:
+        """Return the ids of all jobs, those of every subject."""
+        return [
+            job["id"] for job in self.client.get("/v1/jobs", params={"limit": 100}).raise_for_status().json()["data"]
+        ]
+
+    def served(self) -> list[tuple[str, str, int]]:
+        """Return method, path and status of every request of a page that it has answered."""
+        lines = [json.loads(line) for line in self._process.said().splitlines() if '"request_served"' in line]
+        return [(line["method"], line["path"], line["status"]) for line in lines if line["request_id"] != OURS]
+
+
+@pytest.fixture(scope="session")
+def shop() -> Iterator[Site]:
+    """The origin that Reelay lists."""
+    with open_site("shop") as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def stranger() -> Iterator[Site]:
+    """An origin that Reelay does not list."""
+    with open_site("stranger") as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def reelay(shop: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reelay]:
+    folder = tmp_path_factory.mktemp("reelay")
+    port = free_port()
+    command = ["app.cli", "serve", "--sandbox", "--sandbox-speed", "30", "--port", str(port)]
+    environment = {"REELAY_DATA_DIR": str(folder / "data"), "REELAY_CORS_ORIGINS": shop.origin}
+    process = Process(command, log=folder / "serve.log", ready="Development key: ", environment=environment)
+    try:
+        process.start()
+        key = process.said().split("Development key: ")[1].split()[0]
+        service = Reelay(process, f"http://127.0.0.1:{port}", key, environment)
+        with service.client:
+            yield service
+        process.stop()
+    finally:
+        process.close()
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    browser = Chromium(tmp_path_factory.mktemp("chromium") / "profile")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(chromium: Chromium) -> Iterator[Page]:
+    with chromium.page() as opened:
+        yield opened
+
+
+@pytest.fixture
+def shop_page(page: Page, shop: Site) -> Page:
+    page.open(f"{shop.origin}/visit.html")
+    return page
+
+
+@pytest.fixture
+def strange_page(page: Page, stranger: Site) -> Page:
+    page.open(f"{stranger.origin}/visit.html")
+    return page
