@@ -12,12 +12,12 @@ from starlette.responses import Response, StreamingResponse
 
 from app.api import describing, ranges, showing
 from app.api.callers import Caller
-from app.api.deps import Given, House, HouseDep, identify, refuse_foreign_parameters, unauthenticated
+from app.api.deps import Given, House, HouseDep
+from app.api.visitors import Signature, Signed, let_in
 from app.db import jobs
 from app.db.engine import Connection
 from app.domain.errors import Conflict, NotFound, StorageFailed
 from app.domain.job import Job
-from app.domain.secrets import Scope
 from app.domain.states import ENDED_FOR_CALLERS, JobState
 from app.media.store import ObjectMissing
 
@@ -31,54 +31,16 @@ LINK_SECONDS = 15 * 60
 STORAGE_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What a signed URL says of itself."""
-
-    expires: int
-    key_id: str
-    signature: str
-
-
-async def _signature(
-    expires: Annotated[str | None, Query(max_length=20)] = None,
-    key_id: Annotated[str | None, Query(max_length=100)] = None,
-    signature: Annotated[str | None, Query(max_length=128)] = None,
-) -> Signature | None:
-    if expires is None and key_id is None and signature is None:
-        return None
-    number = int(expires) if expires and expires.isascii() and expires.isdecimal() else 0
-    return Signature(number, key_id or "", signature or "")
-
-
 async def _visitor(
     *,
     job_id: str,
     request: Request,
     house: HouseDep,
     given: Given,
-    signed: Annotated[Signature | None, Depends(_signature)],
+    signed: Signed,
     variant: Variant = "video",
 ) -> Caller:
-    """Let in by a signed URL, whose key must still work, or by key."""
-    if signed is None:
-        caller = await identify(request, house, given, scope=Scope.JOBS_READ)
-        refuse_foreign_parameters(request)
-        return caller
-    refuse_foreign_parameters(request)
-    now = await house.db.read(house.db.now)
-    genuine = house.signer.holds(
-        job_id=job_id,
-        use=variant,
-        key_id=signed.key_id,
-        expires=signed.expires,
-        signature=signed.signature,
-        now=now,
-    )
-    signer = await house.keys.by_id(house.db, signed.key_id) if genuine else None
-    if signer is None:
-        raise unauthenticated("This URL has expired or was changed. GET the job for a fresh one.", code="invalid_url")
-    return signer
+    return await let_in(request, house, given, signed, job_id=job_id, use=variant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +67,7 @@ async def read_content(
     job_id: str,
     request: Request,
     caller: Annotated[Caller, Depends(_visitor)],
-    signed: Annotated[Signature | None, Depends(_signature)],
+    signed: Signed,
     house: HouseDep,
     variant: Variant = "video",
     download: Annotated[bool, Query(description="Ask the browser to save the file.")] = False,

@@ -13,6 +13,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.callers import Caller, KeyRing
+from app.api.feed import Feed
 from app.api.rates import Limit, Rates
 from app.api.remembered import Remembered
 from app.catalogue.catalogue import Catalogue
@@ -69,6 +70,7 @@ class House:
     prices: Remembered[dict[str, Any]] = field(default_factory=lambda: Remembered(30.0))
     listing: Remembered[list[ListedModel]] = field(default_factory=lambda: Remembered(30.0))
     rates: Rates = field(default_factory=Rates)
+    feed: Feed = field(default_factory=Feed)
     readiness: Remembered[tuple[str, list[str]]] = field(default_factory=lambda: Remembered(1.0))
 
     def close_door(self) -> None:

@@ -49,6 +49,19 @@ AGAIN: Described = {
 LIVE_RETRY: Described = {200: {"model": JobView, "description": "The retry that is under way, or succeeded."}}
 CANCEL_NOTED: Described = {202: {"model": JobView, "description": "It is being submitted; the wish is noted."}}
 CLAIM_PENDING: Described = {202: {"model": JobView, "description": "The generation could not be checked yet."}}
+_EVENT_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+EVENTS: Described = {200: {"description": "A page of events, or the live stream.", "content": _EVENT_STREAM}}
+NO_MORE_EVENTS: Described = {204: {"description": "Live: the job has ended, and there is nothing after that event."}}
+LAST_EVENT_ID: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "schema": {"type": "string"},
+            "description": "Live: go on after this event, as browsers do by themselves.",
+        }
+    ]
+}
 NOT_MODIFIED: Described = {304: {"description": "Nothing new since the view that `If-None-Match` names."}}
 _BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("video/mp4", "image/jpeg")}
 CONTENT: Described = {

@@ -1,4 +1,4 @@
-"""Jobs after they were made: read, list, cancel, delete, and their timelines."""
+"""Jobs after they were made: read, list, cancel, delete."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -8,14 +8,13 @@ from starlette.responses import Response
 
 from app.api import describing, listing, showing, uploads, waiting
 from app.api.deps import HouseDep, Reader, Writer
-from app.api.schemas import EventList, JobList
-from app.db import endings, events, jobs
+from app.api.schemas import JobList
+from app.db import endings, jobs
 from app.db.endings import Remains
 from app.db.engine import Connection
-from app.domain.errors import InvalidRequest
 from app.domain.job import Job
 from app.domain.states import JobState
-from app.domain.views import JobView, render_entry
+from app.domain.views import JobView
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -123,39 +122,3 @@ async def delete_job(job_id: str, caller: Writer, house: HouseDep) -> Response:
     if await uploads.discard(remains.storage_keys, store=house.store):
         await house.db.write(partial(endings.buried, remains=remains))
     return Response(status_code=204)
-
-
-@router.get(
-    "/{job_id}/events",
-    summary="A job's timeline",
-    response_model=EventList,
-    responses=describing.answers(400, 401, 403, 404, 503),
-)
-async def list_events(
-    job_id: str,
-    caller: Reader,
-    house: HouseDep,
-    after: Annotated[str | None, Query(max_length=100, description="The number or the id of an event.")] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 100,
-) -> Response:
-    """What happened to the job, in order."""
-
-    def timeline(conn: Connection) -> EventList:
-        job = jobs.get(conn, job_id, owner=caller.owner)
-        found = events.of_job(conn, job.id, after=_event_number(conn, job, after), limit=limit + 1)
-        return EventList(data=[render_entry(event) for event in found[:limit]], has_more=len(found) > limit)
-
-    listed = await house.db.read(timeline)
-    headers = {"Cache-Control": "private, no-cache"}
-    return Response(listed.model_dump_json(), media_type="application/json", headers=headers)
-
-
-def _event_number(conn: Connection, job: Job, after: str | None) -> int:
-    if after is None:
-        return 0
-    if after.isascii() and after.isdecimal() and len(after) <= 9:
-        return int(after)
-    number = events.number_of(conn, job.id, after)
-    if number is None:
-        raise InvalidRequest("'after' is no event of this job.", code="invalid_cursor", param="after")
-    return number

@@ -233,9 +233,11 @@ def _echoed(conn: Connection, job: Job, call: Call, *, now: datetime) -> Made | 
 def _stored(job: Job, view: JobView, call: Call) -> str:
     """Return what to store for whoever asks again: nothing of an ended job, which is told of as it stands.
 
-    Links to its video are signed when they are sent, and stored nowhere.
+    Links that are signed are so when they are sent, and stored nowhere.
     """
-    return call.face.body(job, view) if view.video is None else ""
+    if view.video is not None:
+        return ""
+    return call.face.body(job, view.model_copy(update={"events_url": view.events_url.partition("?")[0]}))
 
 
 def _remembered(conn: Connection, job: Job, call: Call) -> Made:

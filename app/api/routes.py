@@ -12,6 +12,7 @@ from app.api import (
     creating,
     document,
     errors,
+    events,
     files,
     forecasting,
     health,
@@ -34,8 +35,8 @@ DESCRIPTION = (
 
 
 DOORS = (
-    jobs, creating, forecasting, content, files, openai_videos, aimlapi_video, models, usage, tokens, health, admin,
-    pages,
+    jobs, creating, forecasting, content, events, files, openai_videos, aimlapi_video, models, usage, tokens, health,
+    admin, pages,
 )  # fmt: skip
 """They are asked in this order: what is called most comes first."""
 

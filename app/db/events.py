@@ -12,6 +12,8 @@ from app.domain.ids import new_id
 from app.domain.job import Event, Job
 from app.domain.states import JobState
 
+COLUMNS = [events.c[name] for name in Event.__dataclass_fields__]
+
 
 def append(conn: Connection, job: Job, *, type: str, now: datetime, data: dict[str, Any]) -> None:  # noqa: A002
     """Write one fact about `job`, numbered by the job's own count, which the caller has just raised.
@@ -34,8 +36,8 @@ def append(conn: Connection, job: Job, *, type: str, now: datetime, data: dict[s
 
 def of_job(conn: Connection, job_id: str, *, after: int = 0, limit: int = 100) -> list[Event]:
     """Return the job's events in order, those numbered above `after`."""
-    query = sa.select(events).where(events.c.job_id == job_id, events.c.n > after).order_by(events.c.n).limit(limit)
-    return [Event(**{**row._mapping, "state": JobState(row.state)}) for row in conn.execute(query)]
+    query = sa.select(*COLUMNS).where(events.c.job_id == job_id, events.c.n > after).order_by(events.c.n).limit(limit)
+    return [as_event(row) for row in conn.execute(query)]
 
 
 def number_of(conn: Connection, job_id: str, event_id: str) -> int | None:
@@ -48,3 +50,9 @@ def number_of(conn: Connection, job_id: str, event_id: str) -> int | None:
 def scrub(conn: Connection, job_id: str) -> None:
     """Forget the details of a deleted job's events; that they happened, and who caused them, stays."""
     conn.execute(events.update().where(events.c.job_id == job_id).values(data={}))
+
+
+def as_event(row: Any) -> Event:
+    """Return the event of a row that has its COLUMNS."""
+    found = {column.name: getattr(row, column.name) for column in COLUMNS}
+    return Event(**found | {"state": JobState(row.state)})

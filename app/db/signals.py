@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 
 SUBMIT, POLL, SAVE, RECONCILE = "work:submit", "work:poll", "work:save", "work:reconcile"
+ANY_JOB = "job:"
+"""Woken with every job's topic."""
 
 
 def job_topic(job_id: str) -> str:
-    return f"job:{job_id}"
+    return f"{ANY_JOB}{job_id}"
 
 
 def announce(conn: Connection, *topics: str) -> None:
@@ -36,7 +38,8 @@ class Signals:
 
     def wake(self, topics: Iterable[str]) -> None:
         for topic in topics:
-            for event in self._listening.get(topic, ()):
+            of_any = self._listening.get(ANY_JOB, ()) if topic.startswith(ANY_JOB) else ()
+            for event in (*self._listening.get(topic, ()), *of_any):
                 event.set()
 
     def wake_all(self) -> None:

@@ -224,6 +224,10 @@ events = sa.Table(
     sa.Column("data", Json, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("actor", Json),
+    sa.Column("seq", sa.BigInteger),
+    sa.Index("uq_events_seq", "seq", unique=True),
+    sa.Index("ix_events_stream", "project_id", "seq"),
+    index("ix_events_unnumbered", "job_id", "n", where="seq IS NULL"),
 )
 
 creations = sa.Table(

@@ -79,7 +79,7 @@ class JobView(BaseModel):
 class EventView(BaseModel):
     """One fact in a job's timeline."""
 
-    id: str
+    id: str | None = Field(description="null for `job.progress`, which is stored nowhere.")
     object: Literal["event"] = "event"
     type: str
     created_at: datetime
@@ -115,8 +115,9 @@ class Viewer:
         query = self.signer.query(job_id=job.id, use=use, key_id=self.key_id, now=now)
         return f"{self.public_url}/v1/jobs/{job.id}/content?{query}"
 
-    def events_url(self, job: Job) -> str:
-        return f"{self.public_url}/v1/jobs/{job.id}/events"
+    def events_url(self, job: Job, now: datetime) -> str:
+        query = self.signer.query(job_id=job.id, use="events", key_id=self.key_id, now=now)
+        return f"{self.public_url}/v1/jobs/{job.id}/events?{query}"
 
     def expires_at(self, job: Job) -> datetime | None:
         return None if job.finished_at is None or self.retention is None else job.finished_at + self.retention
@@ -152,7 +153,7 @@ def render_job(job: Job, *, now: datetime, viewer: Viewer, waiting: Waiting | No
         cancel_requested_at=job.cancel_requested_at,
         finished_at=job.finished_at,
         expires_at=viewer.expires_at(job),
-        events_url=viewer.events_url(job),
+        events_url=viewer.events_url(job, now),
         retried_from=job.retried_from,
         reused_from=job.reused_from,
         video=_video(job, now, viewer),
@@ -165,6 +166,13 @@ def render_event(event: Event) -> EventView:
     """Render one entry of a job's timeline."""
     data = {"job_id": event.job_id, "status": public_status(event.state), "state": event.state, **event.data}
     return EventView(id=event.id, type=event.type, created_at=event.created_at, data=data)
+
+
+def render_progress(job: Job, *, now: datetime) -> EventView:
+    """Render how far a job is, as an event that is told live and stored nowhere."""
+    data = {"job_id": job.id, "status": public_status(job.state), "state": job.state}
+    told = {"progress": _progress(job, now), "eta_seconds": _eta(job, now), "overdue": _overdue(job, now)}
+    return EventView(id=None, type="job.progress", created_at=now, data=data | told)
 
 
 def render_entry(event: Event) -> TimelineView:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import structlog
 
-from app.db import acts, claims, clock, creations, deployment, endings, files, jobs, settling, tokens
+from app.db import acts, claims, clock, creations, deployment, endings, files, jobs, settling, stream, tokens
 from app.db.engine import Connection, Database
 from app.domain.errors import StorageFailed
 from app.domain.job import File
@@ -66,6 +66,7 @@ class Sweeper:
         late = await self._db.write(self._fail_late_starts)
         stale = max(await self._expire_jobs(), await self._bury(), await self._expire_files())
         forgotten = max(await self._db.write(self._forget_creations), await self._db.write(self._forget_old))
+        await self._db.write(stream.assign)
         await self._empty_log()
         return max(late, stale, forgotten)
 

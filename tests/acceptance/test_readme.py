@@ -75,7 +75,7 @@ def test_readme__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> N
 def test_api_page__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> None:
     printed = pasted("docs/api.md", server=server, folder=tmp_path)
     model, created, quiet, filed, priced, twice, seeded, waited = printed[:8]
-    downloaded, listed, timeline, canceled, retried, deleted, used, by_token = printed[8:]
+    downloaded, listed, timeline, live, canceled, retried, deleted, used, by_token = printed[8:]
     [wished] = read_all(seeded)
     assert (wished["input"]["seed"], wished["reused_from"]) == (7, None)
     [from_page] = read_all(by_token)
@@ -102,6 +102,7 @@ def test_api_page__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) ->
     assert [row["id"] for row in newer["data"]] == [first["id"], wished["id"]]
     steps = ["job.created", "job.submitting", "job.started", "job.saving", "job.succeeded"]
     assert [event["type"] for event in read_all(timeline)[0]["data"]] == steps
+    assert re.findall(r"^event: (.+)$", live, re.MULTILINE) == steps
     [unwanted] = read_all(canceled)
     assert unwanted["status"] == "canceled" or unwanted["cancel_requested_at"] is not None
     assert read_all(retried)[0]["retried_from"] == unwanted["id"]

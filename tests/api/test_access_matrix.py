@@ -49,6 +49,7 @@ ROUTES: dict[tuple[str, str], Needs] = {
     ("GET", f"{JOB}/events"): Needs.READ,
     ("GET", f"{JOB}/content"): Needs.READ,
     ("HEAD", f"{JOB}/content"): Needs.READ,
+    ("GET", "/v1/events"): Needs.READ,
     ("GET", "/v1/videos"): Needs.READ,
     ("POST", "/v1/videos"): Needs.WRITE,
     ("GET", VIDEO_FACE): Needs.READ,

@@ -58,7 +58,7 @@ async def test_create__answers_201_with_the_job(client: httpx2.AsyncClient, data
         "reserved_usd": 3.0,
         "settled": False,
     }
-    assert job["events_url"] == f"https://reelay.test/v1/jobs/{job['id']}/events"
+    assert job["events_url"].startswith(f"https://reelay.test/v1/jobs/{job['id']}/events?variant=events&expires=")
     with database.transaction() as conn:
         row = jobs.get(conn, job["id"], owner=me.owner)
     assert row.start_by is not None and (row.start_by - row.created_at).total_seconds() == 3600

@@ -1,0 +1,159 @@
+"""The live stream of events within this process: read once from the database, handed to everybody who follows."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+import structlog
+
+from app.api import sse
+from app.db import stream
+from app.db.engine import Database
+from app.db.jobs import Owner
+from app.db.signals import ANY_JOB
+from app.db.stream import Numbered
+from app.domain.errors import RateLimited, Unavailable
+from app.domain.views import render_entry
+
+log = structlog.get_logger(__name__)
+EVERYBODY = Owner(project_id=None)
+PAGE = 500
+TICK_SECONDS = 1.0
+SAFETY_SECONDS = 3.0
+"""How often it looks by itself. Wakes come at once; this is for those that a replica missed."""
+MOST_HELD = 2_000
+"""How many events wait for a slow reader, which then has to come again and go on where it stopped."""
+MOST_STREAMS = 1_000
+"""Live streams of one credential in one process."""
+
+
+class TooSlow(Exception):
+    """The reader took its events more slowly than they came."""
+
+
+class Follower:
+    """What one reader has still to be sent."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._held: deque[tuple[int, bytes]] = deque()
+        self.is_behind = False
+        self.news = asyncio.Event()
+
+    def offer(self, found: Numbered, sent: bytes) -> None:
+        """Hold the event if it is one of the reader's."""
+        if found.event.project_id != self._owner.project_id or self._owner.subject not in (None, found.subject):
+            return
+        if len(self._held) >= MOST_HELD:
+            self.is_behind = True
+        else:
+            self._held.append((found.seq, sent))
+        self.news.set()
+
+    def take(self) -> list[tuple[int, bytes]]:
+        """Return what is held, and hold it no more; raise TooSlow if something is missing from it."""
+        if self.is_behind:
+            raise TooSlow
+        self.news.clear()
+        taken = list(self._held)
+        self._held.clear()
+        return taken
+
+
+class Feed:
+    """Numbers and reads new events while there is somebody to hear of them. Made for one event loop."""
+
+    def __init__(self) -> None:
+        self._followers: set[Follower] = set()
+        self._open: Counter[str] = Counter()
+        self._pump: asyncio.Task[None] | None = None
+        self._begun = asyncio.Event()
+
+    def require_room(self, credential_id: str) -> None:
+        """Raise RateLimited if this credential has as many live streams as it may."""
+        if self._open[credential_id] >= MOST_STREAMS:
+            message = f"{MOST_STREAMS} live streams are open with this key or token. Close some, or follow /v1/events."
+            raise RateLimited(message, code="too_many_streams", retry_after=60)
+
+    @contextmanager
+    def counted(self, credential_id: str) -> Iterator[None]:
+        """Count a live stream while it is open."""
+        self._open[credential_id] += 1
+        try:
+            yield
+        finally:
+            self._open[credential_id] -= 1
+            if not self._open[credential_id]:
+                del self._open[credential_id]
+
+    async def follow(self, db: Database, owner: Owner, *, after: int) -> AsyncGenerator[bytes | None]:
+        """Yield the frames of the owner's events after `after`, for ever, and None every now and then.
+
+        Raises TooSlow for a reader that is too slow.
+        """
+        follower = Follower(owner)
+        self._followers.add(follower)
+        try:
+            if self._pump is None or self._pump.done():
+                self._begun.clear()
+                self._pump = asyncio.ensure_future(self._run(db))
+            while not await within(TICK_SECONDS, self._begun):
+                yield None
+            # What the pump reads from now on it hands over; what was there before is read here. Some may come twice.
+            while page := await db.read(partial(stream.since, seq=after, owner=owner, limit=PAGE)):
+                for found in page:
+                    yield _frame(found)
+                    after = found.seq
+            while True:
+                for seq, sent in follower.take():
+                    if seq > after:
+                        yield sent
+                        after = seq
+                yield None
+                await within(TICK_SECONDS, follower.news)
+        finally:
+            self._followers.discard(follower)
+
+    async def _run(self, db: Database) -> None:
+        """Read until nobody follows any more."""
+        seen: int | None = None
+        with db.signals.listen(ANY_JOB) as changed:
+            while self._followers:
+                changed.clear()
+                try:
+                    await number_all(db)
+                    seen = await db.read(stream.last) if seen is None else await self._hand_out(db, seen)
+                    self._begun.set()
+                except Unavailable as error:
+                    log.warning("feed_interrupted", reason=str(error))
+                await within(SAFETY_SECONDS, changed)
+
+    async def _hand_out(self, db: Database, seen: int) -> int:
+        """Hand out what has come after `seen`; return the last number."""
+        while page := await db.read(partial(stream.since, seq=seen, owner=EVERYBODY, limit=PAGE)):
+            for found in page:
+                sent = _frame(found)
+                for follower in self._followers:
+                    follower.offer(found, sent)
+                seen = found.seq
+        return seen
+
+
+async def number_all(db: Database) -> None:
+    """Number every event that is committed by now."""
+    while await db.write(stream.assign) >= stream.BATCH:
+        pass
+
+
+def _frame(found: Numbered) -> bytes:
+    return sse.frame(render_entry(found.event).model_dump_json(), event=found.event.type, id_=found.seq)
+
+
+async def within(seconds: float, event: asyncio.Event) -> bool:
+    """Wait for the event at most so long; tell whether it is set."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
