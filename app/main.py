@@ -82,6 +82,7 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
             store=store,
             catalogue=catalogue.load(),
             signer=Signer(settings.secret_for_signing(), settings.previous_secret_for_signing()),
+            guard=back_room.guard_of(settings.trusted_by_operator),
             cors_origins=settings.allowed_origins,
             public_url=settings.public_url or role.public_url,
             retention=settings.retention,
@@ -100,7 +101,14 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
             await stack.enter_async_context(_running(listening))
         if role.workers:
             upstream = await stack.enter_async_context(back_room.upstream(settings))
-            duties = back_room.duties(settings, db=db, store=store, upstream=upstream, deployment_id=deployment_id)
+            duties = back_room.duties(
+                settings,
+                db=db,
+                store=store,
+                upstream=upstream,
+                deployment_id=deployment_id,
+                public_url=house.public_url,
+            )
             await _first_prices(db, upstream)
             await stack.enter_async_context(
                 back_room.working(duties, db=db, grace_seconds=settings.submit_timeout_seconds)

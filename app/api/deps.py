@@ -20,11 +20,13 @@ from app.db.engine import Database
 from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
 from app.domain.listing import ListedModel
 from app.domain.money import Estimate
+from app.domain.sealing import Sealer
 from app.domain.secrets import Scope
 from app.domain.signing import Signer
 from app.domain.text import storable
 from app.domain.views import Viewer
 from app.media.store import Store
+from app.outbound.guard import Guard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ class House:
     retention: timedelta | None
     """How long finished jobs are kept; None keeps them until they are deleted."""
     file_retention: timedelta
+    guard: Guard = field(default_factory=Guard)
+    """Judges the URLs of webhooks."""
     cors_origins: frozenset[str] = frozenset()
     """Origins whose pages may use this service through a browser; there is no such page by default."""
     content_origin: str | None = None
@@ -69,6 +73,11 @@ class House:
     listing: Remembered[list[ListedModel]] = field(default_factory=lambda: Remembered(30.0))
     rates: Rates = field(default_factory=Rates)
     readiness: Remembered[tuple[str, list[str]]] = field(default_factory=lambda: Remembered(1.0))
+
+    @property
+    def sealer(self) -> Sealer:
+        """Return what opens the secrets of webhooks."""
+        return Sealer(self.signer.secret, self.signer.previous)
 
     def close_door(self) -> None:
         """Answer whoever waits for a job: this process ends."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 
 SUBMIT, POLL, SAVE, RECONCILE = "work:submit", "work:poll", "work:save", "work:reconcile"
+DELIVER = "work:deliver"
 
 
 def job_topic(job_id: str) -> str:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import structlog
 
-from app.db import claims, clock, creations, deployment, endings, files, jobs, settling, tokens
+from app.db import claims, clock, creations, delivery_log, deployment, endings, files, jobs, settling, tokens
 from app.db.engine import Connection, Database
 from app.domain.errors import StorageFailed
 from app.domain.job import File
@@ -66,6 +66,7 @@ class Sweeper:
         late = await self._db.write(self._fail_late_starts)
         stale = max(await self._expire_jobs(), await self._bury(), await self._expire_files())
         forgotten = max(await self._db.write(self._forget_creations), await self._db.write(self._forget_tokens))
+        forgotten = max(forgotten, await self._db.write(self._forget_deliveries))
         await self._empty_log()
         return max(late, stale, forgotten)
 
@@ -134,6 +135,9 @@ class Sweeper:
 
     def _forget_tokens(self, conn: Connection) -> int:
         return tokens.forget_expired(conn, now=self._db.now(conn), limit=BATCH)
+
+    def _forget_deliveries(self, conn: Connection) -> int:
+        return delivery_log.forget_old(conn, now=self._db.now(conn), limit=BATCH)
 
     async def _bury(self) -> int:
         """Delete the videos of deleted jobs; a row names its bytes until they are gone."""
