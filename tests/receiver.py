@@ -65,7 +65,7 @@ class Receiver:
         self.answer = reply
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             named = dict(line.split(": ", 1) for line in head[1:] if line)
             headers = {name.lower(): value for name, value in named.items()}
@@ -75,9 +75,12 @@ class Receiver:
             self.came.set()
             writer.write(await self.answer(received) if self.answer else status(200))
             await writer.drain()
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 @contextlib.asynccontextmanager

@@ -21,6 +21,7 @@ from app.api import (
     pages,
     tokens,
     usage,
+    webhooks,
 )
 from app.api.cors import AllowList
 from app.api.deps import House
@@ -34,8 +35,8 @@ DESCRIPTION = (
 
 
 DOORS = (
-    jobs, creating, forecasting, content, files, openai_videos, aimlapi_video, models, usage, tokens, health, admin,
-    pages,
+    jobs, creating, forecasting, content, files, openai_videos, aimlapi_video, models, usage, tokens, webhooks, health,
+    admin, pages,
 )  # fmt: skip
 """They are asked in this order: what is called most comes first."""
 

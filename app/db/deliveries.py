@@ -165,14 +165,15 @@ def _with_videos(found: Iterable[Job]) -> set[str]:
 
 
 def _link_key(keys: list[Key], hook: Webhook, job: Job | None, *, now: datetime) -> str:
-    """Return whose links the receiver gets: the key that set the endpoint up goes first, then the job's, then any.
+    """Return whose links the receiver gets: that of who named the URL goes first, then the other's, then any.
 
     A client token's links would end with it, long before the last try.
     """
     if job is None:
         return hook.key_id
     usable = {key.id for key in keys if key.works_at(now) and key.may_read and key.subject in (None, job.subject)}
-    order = [hook.key_id, job.key_id or "", *sorted(usable)]
+    named = [job.key_id or "", hook.key_id] if hook.url is None else [hook.key_id, job.key_id or ""]
+    order = [*named, *sorted(usable)]
     return next((key_id for key_id in order if key_id in usable), hook.key_id)
 
 

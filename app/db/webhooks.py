@@ -1,6 +1,7 @@
 """Endpoints of webhooks: where a project's events go, and the secrets that sign them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from app.db.columns import insert_if_absent
 from app.db.tables import attempts, deliveries, projects, webhooks
 from app.domain.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 from app.domain.ids import new_id
-from app.domain.sealing import Sealer
+from app.domain.sealing import Sealer, Unsealable
 from app.domain.webhooks import DEFAULT, FAILING_AT_MOST, OLD_SECRET_SIGNS, Delivery, Disabled, new_secret
 
 MOST = 20
@@ -46,7 +47,8 @@ class Webhook:
         """Return the secrets that sign now, the newest first; raise Unsealable if the present one can't be read."""
         found = [sealer.open(self.secret)]
         if self.previous_secret is not None and self.previous_until is not None and now < self.previous_until:
-            found.append(sealer.open(self.previous_secret))
+            with suppress(Unsealable):
+                found.append(sealer.open(self.previous_secret))
         return tuple(found)
 
 
@@ -58,7 +60,7 @@ def _as_webhook(row: Any) -> Webhook:
 
 
 def create(
-    conn: Connection, key: Key, *, url: str, events: list[str] | None, sealer: Sealer, now: datetime
+    conn: Connection, key: Key, *, url: str, events: Sequence[str] | None, sealer: Sealer, now: datetime
 ) -> tuple[Webhook, str]:
     """Make an endpoint and return it with its secret. Raises Conflict for one too many."""
     # Several at once wait here for each other, so that they count what the others have made.
@@ -84,13 +86,13 @@ def default_of(conn: Connection, key: Key, *, sealer: Sealer, now: datetime) -> 
 
 
 def _new(
-    key: Key, *, url: str | None, events: list[str] | None, subject: str | None, secret: str, now: datetime
+    key: Key, *, url: str | None, events: Sequence[str] | None, subject: str | None, secret: str, now: datetime
 ) -> Webhook:
     return Webhook(
         id=new_id("hook"),
         project_id=key.project_id,
         url=url,
-        events=events,
+        events=None if events is None else sorted(set(events)),
         subject=subject,
         key_id=key.id,
         secret=secret,
