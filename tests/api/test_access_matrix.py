@@ -98,8 +98,20 @@ INVALID = frozenset(CREDENTIALS[:9])
 """They open nothing anywhere, whatever they once could."""
 ALLOWED: dict[Needs, set[str]] = {
     Needs.NOTHING: set(CREDENTIALS),
-    Needs.READ: {"key that reads", "key that does both", "key of an operator", "token that reads", "token of an operator"},
-    Needs.WRITE: {"key that writes", "key that does both", "key of an operator", "token that writes", "token of an operator"},
+    Needs.READ: {
+        "key that reads",
+        "key that does both",
+        "key of an operator",
+        "token that reads",
+        "token of an operator",
+    },
+    Needs.WRITE: {
+        "key that writes",
+        "key that does both",
+        "key of an operator",
+        "token that writes",
+        "token of an operator",
+    },
     Needs.KEY: {"key that reads", "key that writes", "key that does both", "key of an operator"},
     Needs.KEY_READ: {"key that reads", "key that does both", "key of an operator"},
     Needs.KEY_BOTH: {"key that does both", "key of an operator"},
