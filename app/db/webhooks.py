@@ -228,6 +228,11 @@ def reseal(conn: Connection, sealer: Sealer) -> int:
     return changed
 
 
+def unreadable(conn: Connection, sealer: Sealer) -> int:
+    """Return how many secrets neither the present signing secret opens nor the one before it."""
+    return sum(not sealer.opens(sealed) for sealed in conn.execute(sa.select(T.secret)).scalars())
+
+
 def ailing(conn: Connection, *, reasons: Collection[str]) -> list[Webhook]:
     """Return endpoints of every project that were disabled for one of these reasons."""
     query = sa.select(*_COLUMNS).where(T.disabled_reason.in_(sorted(reasons))).order_by(T.id)

@@ -35,15 +35,20 @@ class Sealer:
                 continue
         raise Unsealable
 
+    def opens(self, sealed: str) -> bool:
+        """Tell whether it can be opened."""
+        try:
+            self.open(sealed)
+        except Unsealable:
+            return False
+        return True
+
     def resealed(self, sealed: str) -> str | None:
         """Return it under the present secret; None if it is so already, or opens with neither."""
         try:
             self._current.decrypt(sealed.encode())
         except InvalidToken:
-            try:
-                return self.seal(self.open(sealed))
-            except Unsealable:
-                return None
+            return self.seal(self.open(sealed)) if self.opens(sealed) else None
         return None
 
 
