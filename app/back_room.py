@@ -13,12 +13,15 @@ from pydantic import SecretStr
 
 from app.catalogue import catalogue
 from app.db.engine import Database
+from app.domain.sealing import Sealer
+from app.domain.signing import Signer
 from app.media.store import Store
 from app.outbound.download import download
 from app.outbound.guard import Guard
 from app.settings import Settings, SettingsError
 from app.upstream.client import UpstreamClient
 from app.workers.audit import Auditor
+from app.workers.deliver import Deliverer, Sending
 from app.workers.leases import Leasing
 from app.workers.loop import Duty, run_all
 from app.workers.marks import Marks
@@ -27,6 +30,7 @@ from app.workers.prices import PriceKeeper
 from app.workers.probe import Prober
 from app.workers.reconcile import Reconciler
 from app.workers.requote import Requoter
+from app.workers.reseal import Resealer
 from app.workers.restored import RestoreWatch
 from app.workers.save import Download, Saver, clear_spool
 from app.workers.submit import Submitter
@@ -56,12 +60,13 @@ def upstream(settings: Settings) -> UpstreamClient:
 
 
 def duties(
-    settings: Settings, *, db: Database, store: Store, upstream: UpstreamClient, deployment_id: str
+    settings: Settings, *, db: Database, store: Store, upstream: UpstreamClient, deployment_id: str, public_url: str
 ) -> list[Duty]:
     """Return every duty of one worker process; raise SettingsError for what the operator can mend."""
     clear_spool(settings.spool_dir, older_than_seconds=2 * DOWNLOAD_DEADLINE_SECONDS)
     worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     leasing = Leasing(db, seconds=settings.lease_seconds)
+    sending = _sending(settings, public_url=public_url)
     return [
         _submitter(settings, db, upstream, store, leasing=leasing, worker=worker, deployment=deployment_id),
         Prober(db, upstream),
@@ -91,6 +96,8 @@ def duties(
         ),
         PriceKeeper(db, upstream),
         Auditor(db, upstream),
+        Deliverer(db, sending),
+        Resealer(db, sending.sealer),
     ]
 
 
@@ -121,16 +128,33 @@ def _submitter(
 
 def _downloads(settings: Settings) -> Download:
     """Return how result URLs are fetched: through the guard, within the operator's limits."""
-    try:
-        guard = Guard(settings.trusted)
-    except ValueError as error:
-        raise SettingsError(f"REELAY_TRUSTED_HOSTS: {error}") from None
+    guard = guard_of(settings.trusted)
     return partial(
         download,
         guard=guard,
         max_bytes=settings.max_video_bytes,
         deadline_seconds=DOWNLOAD_DEADLINE_SECONDS,
     )
+
+
+def _sending(settings: Settings, *, public_url: str) -> Sending:
+    """Return how events are sent to URLs that callers name."""
+    secret, previous = settings.secret_for_signing(), settings.previous_secret_for_signing()
+    return Sending(
+        guard=guard_of(settings.trusted_by_operator),
+        sealer=Sealer(secret, previous),
+        signer=Signer(secret, previous),
+        public_url=public_url,
+        retention=settings.retention,
+    )
+
+
+def guard_of(trusted: frozenset[str]) -> Guard:
+    """Return a guard with these exceptions; raise SettingsError over one that can't be read."""
+    try:
+        return Guard(trusted)
+    except ValueError as error:
+        raise SettingsError(f"REELAY_TRUSTED_HOSTS: {error}") from None
 
 
 @asynccontextmanager

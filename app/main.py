@@ -78,31 +78,20 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
             _claim_sqlite(stack, db, role)
         deployment_id = await asyncio.to_thread(prepare_database, db, mode=role.mode)
         store = _store(settings)
-        house = House(
-            keys=KeyRing(desk=_desk(stack, settings)),
-            db=db,
-            store=store,
-            catalogue=catalogue.load(),
-            signer=Signer(settings.secret_for_signing(), settings.previous_secret_for_signing()),
-            cors_origins=settings.allowed_origins,
-            public_url=settings.public_url or role.public_url,
-            retention=settings.retention,
-            file_retention=timedelta(days=settings.upload_retention_days),
-            mode=role.mode,
-            own_prices=_own_prices(settings),
-            default_reserve_micros=settings.default_reserve_micros,
-            max_in_flight=settings.upstream_max_in_flight,
-            max_image_bytes=settings.max_upload_bytes,
-            spool=settings.spool_dir,
-            allow_unknown_models=settings.allow_unknown_models,
-            content_origin=await _content_origin(store) if settings.content_redirect else None,
-        )
+        house = await _house(settings, role, db=db, store=store, keys=KeyRing(desk=_desk(stack, settings)))
         if not db.is_sqlite:
             listening = listen(settings.database_listen_url or db.url, db.signals)
             await stack.enter_async_context(_running(listening))
         if role.workers:
             upstream = await stack.enter_async_context(back_room.upstream(settings))
-            duties = back_room.duties(settings, db=db, store=store, upstream=upstream, deployment_id=deployment_id)
+            duties = back_room.duties(
+                settings,
+                db=db,
+                store=store,
+                upstream=upstream,
+                deployment_id=deployment_id,
+                public_url=house.public_url,
+            )
             await _first_prices(db, upstream)
             await stack.enter_async_context(
                 back_room.working(duties, db=db, grace_seconds=settings.submit_timeout_seconds)
@@ -122,6 +111,30 @@ def _desk(stack: AsyncExitStack, settings: Settings) -> Desk | None:
     keys = ProviderKeys(issuer=terms.issuer, jwks_url=terms.jwks_url)
     stack.push_async_callback(keys.close)
     return SignInDesk(terms, keys)
+
+
+async def _house(settings: Settings, role: Role, *, db: Database, store: Store, keys: KeyRing) -> House:
+    """Return what the endpoints need, made from the settings."""
+    return House(
+        keys=keys,
+        db=db,
+        store=store,
+        catalogue=catalogue.load(),
+        signer=Signer(settings.secret_for_signing(), settings.previous_secret_for_signing()),
+        guard=back_room.guard_of(settings.trusted_by_operator),
+        cors_origins=settings.allowed_origins,
+        public_url=settings.public_url or role.public_url,
+        retention=settings.retention,
+        file_retention=timedelta(days=settings.upload_retention_days),
+        mode=role.mode,
+        own_prices=_own_prices(settings),
+        default_reserve_micros=settings.default_reserve_micros,
+        max_in_flight=settings.upstream_max_in_flight,
+        max_image_bytes=settings.max_upload_bytes,
+        spool=settings.spool_dir,
+        allow_unknown_models=settings.allow_unknown_models,
+        content_origin=await _content_origin(store) if settings.content_redirect else None,
+    )
 
 
 def _own_prices(settings: Settings) -> dict[str, Any]:

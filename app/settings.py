@@ -90,7 +90,9 @@ class Settings(BaseSettings):
         "jobs:read=jobs:read,jobs:write=jobs:write",
         description="What words in the tokens' scope, scp or roles allow: jobs:read or jobs:write.",
     )
-    trusted_hosts: str = Field("", description="host:port list that downloads may reach although it is not public.")
+    trusted_hosts: str = Field(
+        "", description="host:port list that downloads and webhooks may reach although it is not public."
+    )
     trusted_proxies: str = Field(
         "", description="Comma-separated addresses or networks of your proxies: of them X-Forwarded-For is believed."
     )
@@ -181,12 +183,16 @@ class Settings(BaseSettings):
         return None if self.retention_days is None else timedelta(days=self.retention_days)
 
     @property
+    def trusted_by_operator(self) -> frozenset[str]:
+        """The operator's list, as host:port: also webhooks may go there."""
+        return frozenset(entry.strip() for entry in self.trusted_hosts.split(",") if entry.strip())
+
+    @property
     def trusted(self) -> frozenset[str]:
         """Origins, as host:port, that downloads may reach: the operator's list and the configured upstream."""
         upstream = urlsplit(self.upstream_url)
         port = upstream.port or (443 if upstream.scheme == "https" else 80)
-        listed = {entry.strip() for entry in self.trusted_hosts.split(",") if entry.strip()}
-        return frozenset(listed | {f"{upstream.hostname}:{port}"})
+        return self.trusted_by_operator | {f"{upstream.hostname}:{port}"}
 
     @property
     def allowed_origins(self) -> frozenset[str]:

@@ -22,11 +22,13 @@ from app.domain.actor import LONGEST_ADDRESS, Actor
 from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
 from app.domain.listing import ListedModel
 from app.domain.money import Estimate
+from app.domain.sealing import Sealer
 from app.domain.secrets import Scope
 from app.domain.signing import Signer
 from app.domain.text import storable
 from app.domain.views import Viewer
 from app.media.store import Store
+from app.outbound.guard import Guard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,8 @@ class House:
     retention: timedelta | None
     """How long finished jobs are kept; None keeps them until they are deleted."""
     file_retention: timedelta
+    guard: Guard = field(default_factory=Guard)
+    """Judges the URLs of webhooks."""
     cors_origins: frozenset[str] = frozenset()
     """Origins whose pages may use this service through a browser; there is no such page by default."""
     content_origin: str | None = None
@@ -72,6 +76,11 @@ class House:
     rates: Rates = field(default_factory=Rates)
     feed: Feed = field(default_factory=Feed)
     readiness: Remembered[tuple[str, list[str]]] = field(default_factory=lambda: Remembered(1.0))
+
+    @property
+    def sealer(self) -> Sealer:
+        """Return what opens the secrets of webhooks."""
+        return Sealer(self.signer.secret, self.signer.previous)
 
     def close_door(self) -> None:
         """Answer whoever waits for a job: this process ends."""
@@ -175,22 +184,29 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 class Admitted(HTTPBearer):
     """The dependency that lets in whoever has a working credential with this scope, if one is named.
 
-    `creates` keeps archived projects out, `keys_only` client tokens.
+    `creates` keeps archived projects out, `keys_only` client tokens, `also_reads` who may not read jobs.
 
     One dependency and not several that need each other: FastAPI solves each anew for every request, which takes time.
     """
 
-    def __init__(self, scope: Scope | None, *, creates: bool = False, keys_only: bool = False) -> None:
+    def __init__(
+        self, scope: Scope | None, *, creates: bool = False, keys_only: bool = False, also_reads: bool = False
+    ) -> None:
         super().__init__(**BEARER)
         self._scope = scope
         self._creates = creates
         self._keys_only = keys_only
+        self._also_reads = also_reads
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]  # the caller, not the header
         house: House = request.app.state.house
         caller = await identify(request, house, await super().__call__(request), scope=self._scope)
         if self._keys_only and caller.token is not None:
             raise PermissionDenied("A client token can't do this. Use a key, on your server.", code="key_required")
+        if self._also_reads and not caller.key.may_read:
+            raise PermissionDenied(
+                f"This key lacks the scope {Scope.JOBS_READ}: events show jobs. Use one that has it."
+            )
         refuse_foreign_parameters(request)
         if self._creates:
             require_open(is_archived=caller.project.archived_at is not None)
@@ -214,6 +230,9 @@ Creator = Annotated[Caller, Depends(Admitted(Scope.JOBS_WRITE, creates=True))]
 KeyHolder = Annotated[Caller, Depends(Admitted(None, keys_only=True))]
 Minter = Annotated[Caller, Depends(Admitted(None, creates=True, keys_only=True))]
 Admin = Annotated[Caller, Depends(Admitted(Scope.ADMIN))]
+WebhookReader = Annotated[Caller, Depends(Admitted(Scope.JOBS_READ, keys_only=True))]
+WebhookWriter = Annotated[Caller, Depends(Admitted(Scope.JOBS_WRITE, keys_only=True, also_reads=True))]
+WebhookMaker = Annotated[Caller, Depends(Admitted(Scope.JOBS_WRITE, creates=True, keys_only=True, also_reads=True))]
 
 
 def name_of(caller: Caller) -> str:

@@ -5,7 +5,7 @@ import math
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.api import describing, estimating, offering, orders, reusing, uploads, wire
+from app.api import describing, estimating, offering, orders, reusing, uploads, webhook_urls, wire
 from app.api.callers import Caller
 from app.api.deps import Creator, House, HouseDep
 from app.api.intake import Intake
@@ -38,6 +38,7 @@ async def estimate_job(request: Request, caller: Creator, house: HouseDep) -> Re
     offer = await offering.offer(house)
     order = await wire.off_loop(body.size, lambda: orders.order_of(body.content, offer))
     reusing.require_seed(order)
+    webhook_urls.require_own(order.request.webhook_url, caller=caller, house=house)
     quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
     intake = Intake(house, order.attached)
     await intake.take(order)

@@ -8,7 +8,7 @@ from app.api.callers import Caller
 from app.api.intake import Intake
 from app.api.orders import Order
 from app.api.reusing import Copy
-from app.db import files, jobs
+from app.db import files, jobs, webhooks
 from app.db.engine import Connection
 from app.domain.job import Job, Priority
 from app.domain.money import Estimate
@@ -32,6 +32,8 @@ def insert(conn: Connection, now: datetime, *, job_id: str, placed: Placed, copy
         reusing.require_kept(conn, copy, house=intake.house, caller=caller, now=now)
     prints = uploads.record(conn, intake, caller=caller, now=now)
     job = _row(placed, job_id=job_id, prints=prints, now=now)
+    if job.webhook_url is not None:
+        webhooks.default_of(conn, caller.key, sealer=intake.house.sealer, now=now)
     named = files.references([place.value for place in placed.order.model.media_in(intake.input)])
     if copy is not None:
         return jobs.insert_reused(conn, job, original=copy.original, video=copy.video, file_ids=named)
@@ -59,6 +61,7 @@ def _row(placed: Placed, *, job_id: str, prints: uploads.Prints, now: datetime) 
         reserved_micros=intake.house.to_reserve(quoted),
         on_unconfirmed=request.on_unconfirmed,
         start_by=None if seconds is None else now + timedelta(seconds=seconds),
+        webhook_url=request.webhook_url,
         due_at=now,
         created_at=now,
     )

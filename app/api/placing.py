@@ -11,7 +11,19 @@ import structlog
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api import asking, estimating, inserting, offering, orders, reusing, showing, uploads, waiting, wire
+from app.api import (
+    asking,
+    estimating,
+    inserting,
+    offering,
+    orders,
+    reusing,
+    showing,
+    uploads,
+    waiting,
+    webhook_urls,
+    wire,
+)
 from app.api.callers import Caller
 from app.api.deps import House, require_open, unauthenticated
 from app.api.faces import Face
@@ -80,6 +92,7 @@ async def create(
     offer = await offering.offer(house)
     order = await wire.off_loop(body.size, lambda: read(body.content, offer))
     reusing.require_seed(order)
+    webhook_urls.require_own(order.request.webhook_url, caller=caller, house=house)
     quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
     if not order.request.reuse:
         _require_within_cap(order, quoted)

@@ -101,6 +101,7 @@ def _insert(
         reserved_micros=house.to_reserve(quoted),
         on_unconfirmed=original.on_unconfirmed,
         start_by=None if original.start_by is None else now + (original.start_by - original.created_at),
+        webhook_url=original.webhook_url,
         due_at=now,
         created_at=now,
         retried_from=origin.retried_from,

@@ -22,6 +22,7 @@ from app.api import (
     pages,
     tokens,
     usage,
+    webhooks,
 )
 from app.api.cors import AllowList
 from app.api.deps import House
@@ -35,7 +36,8 @@ DESCRIPTION = (
 
 
 DOORS = (
-    jobs, creating, forecasting, content, events, files, openai_videos, aimlapi_video, models, usage, tokens, health,
+    jobs, creating, forecasting, content, events, files, openai_videos, aimlapi_video, models, usage, tokens,
+    webhooks, health,
     admin, pages,
 )  # fmt: skip
 """They are asked in this order: what is called most comes first."""

@@ -56,6 +56,9 @@ class JobRequest(Request):
     start_within_seconds: Annotated[int, Field(ge=1, le=30 * 86_400), BeforeValidator(whole)] | None = Field(
         default=None, description="Fail the job, unbought, if it has not been submitted by then."
     )
+    webhook_url: str | None = Field(
+        default=None, description="Where this job's own events are sent as well. Only keys may set it."
+    )
     reuse: bool = Field(
         default=False,
         description=(

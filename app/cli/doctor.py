@@ -22,6 +22,7 @@ CHECKS: dict[str, Check] = {
     "settings": ailments.examine,
     "database": examinations.database,
     "storage": examinations.storage,
+    "webhooks": examinations.endpoints,
     "decoding": examinations.decoding,
     "disk": examinations.disk,
     "upstream": provider.upstream,

@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 from app.cli.ailments import is_folder, is_public
 from app.cli.finding import Finding, doubtful, failed, fine
-from app.db import inspection, schema
+from app.db import inspection, schema, webhooks
 from app.db.engine import Connection, Database
 from app.domain.errors import MediaError, ReelayError, StorageFailed
+from app.domain.sealing import Sealer
+from app.domain.webhooks import Disabled
 from app.media import images, video
 from app.media.store import Store
 from app.settings import Settings, SettingsError, open_database
@@ -23,6 +25,7 @@ from app.settings import Settings, SettingsError, open_database
 PICTURE = Path(__file__).resolve().parents[1] / "web" / "sample.jpg"
 LIVELY = timedelta(minutes=2)
 SAVES_AT_ONCE = 4
+MOST_NAMED = 10
 LEAST_FREE_BYTES = 256 << 20
 SHARED_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "fuse.glusterfs", "ceph", "afs")
 MOUNTS = Path("/proc/self/mounts")
@@ -155,6 +158,32 @@ async def _foreign_hosts(settings: Settings) -> list[Finding]:
     sentence = f"The storage is a folder, and workers run on other hosts too: {', '.join(others[:5])}."
     mend = "Set REELAY_STORAGE_URL to object storage, unless the folder is one that all of them share."
     return [doubtful("storage", sentence, mend)]
+
+
+async def endpoints(settings: Settings) -> list[Finding]:
+    """Are there webhooks that gave up, or whose secrets the present settings don't open?"""
+    if _unborn(settings) is not None:
+        return [fine("webhooks", "There are none yet.")]
+    try:
+        sealer = Sealer(settings.secret_for_signing(), settings.previous_secret_for_signing())
+        async with _opened(settings) as db:
+            return await db.read(lambda conn: _endpoints(conn, sealer) if schema.is_ready(conn) else [])
+    except (SettingsError, ReelayError):
+        return []  # the checks of settings and database say so
+
+
+def _endpoints(conn: Connection, sealer: Sealer) -> list[Finding]:
+    found = []
+    for hook in webhooks.ailing(conn, reasons=(Disabled.GONE, Disabled.FAILING))[:MOST_NAMED]:
+        why = "it answered 410" if hook.disabled_reason == Disabled.GONE else "nothing got through for five days"
+        sentence = f"{hook.id} of project {hook.project_id} is disabled: {why}."
+        mend = f'Mend its receiver, then PATCH /v1/webhooks/{hook.id} with {{"enabled": true}}; or DELETE it.'
+        found.append(doubtful("webhooks", sentence, mend))
+    if lost := webhooks.unreadable(conn, sealer):
+        sentence = f"{lost} secrets of webhooks don't open with REELAY_SIGNING_SECRET: nothing is sent there."
+        mend = "Set REELAY_SIGNING_SECRET_PREVIOUS to the secret before; if that is lost, rotate the webhooks' secrets."
+        found.append(failed("webhooks", sentence, mend))
+    return found or [fine("webhooks", "None is failing for good, and their secrets can be read.")]
 
 
 async def decoding(settings: Settings) -> list[Finding]:

@@ -45,6 +45,10 @@ class Key:
     def works_at(self, now: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
+    @property
+    def may_read(self) -> bool:
+        return bool(self.scopes & {Scope.JOBS_READ, Scope.ADMIN})
+
 
 _PROJECT_COLUMNS = [projects.c[name] for name in Project.__dataclass_fields__]
 _PROJECT = sa.select(*_PROJECT_COLUMNS).where(projects.c.id == sa.bindparam("id"))

@@ -18,6 +18,7 @@ from app.domain.ids import new_id
 T = TypeVar("T")
 KEPT = timedelta(days=366)
 Action = Literal[
+    "delivery.sent_again",
     "file.deleted",
     "file.uploaded",
     "jobs.parked",
@@ -31,6 +32,11 @@ Action = Literal[
     "token.minted",
     "token.revoked",
     "upstream.resumed",
+    "webhook.changed",
+    "webhook.created",
+    "webhook.deleted",
+    "webhook.secret_rotated",
+    "webhook.tested",
 ]
 
 acts = sa.Table(

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db import creations, events, files
+from app.db import creations, delivery_log, events, files
 from app.db.jobs import Owner, as_job, get, note
 from app.db.tables import jobs
 from app.domain.errors import Conflict
@@ -67,6 +67,7 @@ def scrub(conn: Connection, job: Job, *, now: datetime) -> Remains:
     files.condemn(conn, [file.id for file in inputs], now=now)
     files.unlink(conn, job.id)
     events.scrub(conn, job.id)
+    delivery_log.scrub(conn, job.id)
     creations.scrub(conn, job.id)
     gone: dict[str, Any] = {
         "input": {},
@@ -74,6 +75,7 @@ def scrub(conn: Connection, job: Job, *, now: datetime) -> Remains:
         "likeness": None,
         "error_message": None,
         "result_url": None,
+        "webhook_url": None,
         "deleted_at": now,
     }
     note(conn, job, type="job.deleted", now=now, data={}, **gone)

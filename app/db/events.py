@@ -6,11 +6,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from app.db import owing
 from app.db.acts import actor_of
 from app.db.tables import events
 from app.domain.ids import new_id
 from app.domain.job import Event, Job
 from app.domain.states import JobState
+from app.domain.webhooks import SENT
 
 COLUMNS = [events.c[name] for name in Event.__dataclass_fields__]
 
@@ -18,9 +20,9 @@ COLUMNS = [events.c[name] for name in Event.__dataclass_fields__]
 def append(conn: Connection, job: Job, *, type: str, now: datetime, data: dict[str, Any]) -> None:  # noqa: A002
     """Write one fact about `job`, numbered by the job's own count, which the caller has just raised.
 
-    It names who acts in this transaction, if somebody does.
+    It names who acts in this transaction, if somebody does, and what it owes to those who want to be told.
     """
-    row = {
+    row: dict[str, Any] = {
         "job_id": job.id,
         "n": job.event_count,
         "id": new_id("evt"),
@@ -31,7 +33,12 @@ def append(conn: Connection, job: Job, *, type: str, now: datetime, data: dict[s
         "created_at": now,
         "actor": actor_of(conn),
     }
-    conn.execute(events.insert(), row)
+    is_heard = conn.execute(_INSERT, row | {"heard_by": job.project_id}).scalar_one()
+    if type in SENT and (is_heard or job.webhook_url is not None):
+        owing.owe(conn, job, event_id=row["id"], type=type, now=now)
+
+
+_INSERT = events.insert().returning(owing.IS_HEARD)
 
 
 def of_job(conn: Connection, job_id: str, *, after: int = 0, limit: int = 100) -> list[Event]:

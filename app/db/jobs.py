@@ -171,6 +171,11 @@ def find(conn: Connection, job_id: str, *, lock: bool = False) -> Job | None:
     return None if row is None else as_job(row)
 
 
+def with_ids(conn: Connection, ids: Iterable[str]) -> list[Job]:
+    """Return these jobs, whoever owns them, deleted ones as well."""
+    return [as_job(row) for row in conn.execute(sa.select(jobs).where(jobs.c.id.in_(sorted(ids))))]
+
+
 def lock(conn: Connection, job_id: str) -> Job:
     """Return the job as it is now, locked until the transaction ends; it must be there."""
     found = find(conn, job_id, lock=True)

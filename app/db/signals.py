@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 SUBMIT, POLL, SAVE, RECONCILE = "work:submit", "work:poll", "work:save", "work:reconcile"
 ANY_JOB = "job:"
 """Woken with every job's topic."""
+DELIVER = "work:deliver"
 
 
 def job_topic(job_id: str) -> str:

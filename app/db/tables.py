@@ -6,6 +6,7 @@ from app.db.acts import acts
 from app.db.columns import BigId, Json, UtcDateTime, index, metadata, words
 from app.db.credentials import tokens
 from app.db.standing import deployment, durations, gate, log_reader, model_holds, price_list, workers
+from app.db.webhook_tables import attempts, deliveries, webhooks
 from app.domain.job import SubmissionState
 from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, JobState
 
@@ -13,6 +14,8 @@ __all__ = [
     "Json",
     "UtcDateTime",
     "acts",
+    "attempts",
+    "deliveries",
     "deployment",
     "durations",
     "gate",
@@ -21,6 +24,7 @@ __all__ = [
     "model_holds",
     "price_list",
     "tokens",
+    "webhooks",
     "workers",
 ]
 
@@ -130,6 +134,7 @@ jobs = sa.Table(
     sa.Column("reused_from", sa.Text),
     sa.Column("token_id", sa.Text),
     sa.Column("each_micros", sa.BigInteger),
+    sa.Column("webhook_url", sa.Text),
     sa.CheckConstraint(words("state", JobState), name="state"),
     sa.CheckConstraint(
         f"({words('state', ENDED_FOR_CALLERS)}) = (finished_at IS NOT NULL)", name="finished_at_with_final_state"

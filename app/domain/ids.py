@@ -4,7 +4,7 @@ from typing import Literal
 
 import uuid_utils
 
-Prefix = Literal["job", "file", "evt", "proj", "key", "echo", "tok", "act"]
+Prefix = Literal["job", "file", "evt", "proj", "key", "echo", "tok", "act", "hook", "dlv"]
 
 
 def new_id(prefix: Prefix) -> str:

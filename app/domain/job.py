@@ -91,6 +91,8 @@ class Job:
     """What is kept of the project's budget for it, until its cost is settled."""
     each_micros: int | None = None
     """What one purchase is taken to cost without an estimate, once room for several is reserved."""
+    webhook_url: str | None = None
+    """Where its own events are sent, beside the project's endpoints."""
     parked: bool = False
     """Came from a restored database: not bought before the log has told what was bought meanwhile."""
     attachment: dict[str, Any] | None = None

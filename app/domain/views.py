@@ -131,8 +131,10 @@ class Waiting:
     reason: str | None = None
 
 
-def render_job(job: Job, *, now: datetime, viewer: Viewer, waiting: Waiting | None = None) -> JobView:
-    """Render the public view of `job` at the moment `now`."""
+def render_job(
+    job: Job, *, now: datetime, viewer: Viewer, waiting: Waiting | None = None, links_at: datetime | None = None
+) -> JobView:
+    """Render the public view of `job` at the moment `now`; links are signed then, or at `links_at`."""
     waiting = waiting or Waiting()
     return JobView(
         id=job.id,
@@ -156,7 +158,7 @@ def render_job(job: Job, *, now: datetime, viewer: Viewer, waiting: Waiting | No
         events_url=viewer.events_url(job, now),
         retried_from=job.retried_from,
         reused_from=job.reused_from,
-        video=_video(job, now, viewer),
+        video=_video(job, links_at or now, viewer),
         cost=_cost(job),
         error=_error(job),
     )

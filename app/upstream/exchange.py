@@ -2,15 +2,15 @@
 
 import asyncio
 import json
-import math
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
+
+from app.domain import retry_after
 
 ANSWER_CAP = 1024 * 1024
 """Bytes of an answer that we are willing to hold."""
@@ -46,13 +46,8 @@ class Exchange:
             return None
 
     def retry_after_seconds(self) -> float | None:
-        """Return what `Retry-After` asks for, in seconds; it comes as a number or as a date (RFC 9110, 10.2.3)."""
-        asked = self.headers.get("retry-after", "").strip()
-        try:
-            seconds = float(asked)
-        except ValueError:
-            seconds = _seconds_until(asked)
-        return max(seconds, 0.0) if math.isfinite(seconds) else None
+        """Return what `Retry-After` asks for, in seconds."""
+        return retry_after.seconds_of(self.headers.get("retry-after", ""), now=datetime.now(UTC))
 
     def note(self, event: str, info: Mapping[str, Any]) -> None:
         """Take down a trace event of the transport."""
@@ -110,13 +105,3 @@ async def _converse(client: httpx2.AsyncClient, request: httpx2.Request, *, seen
 def _is_tunnel(info: Mapping[str, Any]) -> bool:
     """Tell whether the event is about opening a tunnel through a proxy, which is not our request yet."""
     return getattr(info.get("request"), "method", None) == b"CONNECT"
-
-
-def _seconds_until(date: str) -> float:
-    """Return the seconds from now until an HTTP date; NaN for what is none."""
-    try:
-        at = parsedate_to_datetime(date)
-        # A date that names no zone means UTC.
-        return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return math.nan

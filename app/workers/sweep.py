@@ -5,7 +5,20 @@ from datetime import timedelta
 
 import structlog
 
-from app.db import acts, claims, clock, creations, deployment, endings, files, jobs, settling, stream, tokens
+from app.db import (
+    acts,
+    claims,
+    clock,
+    creations,
+    delivery_log,
+    deployment,
+    endings,
+    files,
+    jobs,
+    settling,
+    stream,
+    tokens,
+)
 from app.db.engine import Connection, Database
 from app.domain.errors import StorageFailed
 from app.domain.job import File
@@ -66,6 +79,7 @@ class Sweeper:
         late = await self._db.write(self._fail_late_starts)
         stale = max(await self._expire_jobs(), await self._bury(), await self._expire_files())
         forgotten = max(await self._db.write(self._forget_creations), await self._db.write(self._forget_old))
+        forgotten = max(forgotten, await self._db.write(self._forget_deliveries))
         await self._db.write(stream.assign)
         await self._empty_log()
         return max(late, stale, forgotten)
@@ -136,6 +150,9 @@ class Sweeper:
     def _forget_old(self, conn: Connection) -> int:
         now = self._db.now(conn)
         return max(tokens.forget_expired(conn, now=now, limit=BATCH), acts.forget_old(conn, now=now, limit=BATCH))
+
+    def _forget_deliveries(self, conn: Connection) -> int:
+        return delivery_log.forget_old(conn, now=self._db.now(conn), limit=BATCH)
 
     async def _bury(self) -> int:
         """Delete the videos of deleted jobs; a row names its bytes until they are gone."""

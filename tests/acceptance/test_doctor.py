@@ -14,12 +14,15 @@ import pytest
 
 from app.cli import ailments, doctor, examinations, provider
 from app.cli.finding import Finding, failed, fine
-from app.db import deployment
+from app.db import deployment, webhooks
 from app.db.engine import Database
+from app.domain.sealing import Sealer
+from app.domain.webhooks import Disabled
 from app.settings import Settings
 from tests.acceptance.processes import Deployment, sandbox
 from tests.acceptance.test_commands import reelay
 from tests.canary import UPSTREAM_KEY
+from tests.factories import make_caller
 
 CANARY = "canary-7f3e9a1b5c2d8e4f6a0b"
 GOOD_SECRET = "0123456789abcdef" * 4
@@ -294,3 +297,33 @@ def test_findings__quote_no_secret_of_the_settings(monkeypatch: pytest.MonkeyPat
     shown = doctor.rendered(found, as_json=False)
     assert CANARY not in shown and "hunter22" not in shown
     assert shown.count("[redacted]") == 2 * len(said)
+
+
+def test_webhooks__those_that_gave_up_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELAY_SIGNING_SECRET", GOOD_SECRET)
+    [nothing_yet] = examine(examinations.endpoints)
+    assert nothing_yet.level == "ok"
+    reelay("migrate", folder=folder)
+    database = Database(f"sqlite:///{folder / 'data' / 'reelay.db'}")
+    caller, _ = make_caller(database)
+    with database.transaction() as conn:
+        sealer, now = Sealer(GOOD_SECRET.encode()), database.now(conn)
+        url = "https://93.184.216.34/"
+        made = [webhooks.create(conn, caller.key, url=url, events=None, sealer=sealer, now=now)[0] for _ in range(3)]
+        for hook, reason in zip(made, Disabled, strict=True):
+            webhooks.disable(conn, hook.id, reason=reason, now=now)
+    database.close()
+    found = examine(examinations.endpoints)
+    assert [(finding.level, finding.message.split()[0]) for finding in found] == [
+        ("warn", made[1].id),
+        ("warn", made[2].id),
+    ]
+    assert [("410" in finding.message, "five days" in finding.message) for finding in found] == [
+        (True, False),
+        (False, True),
+    ]
+    monkeypatch.setenv("REELAY_SIGNING_SECRET", GOOD_SECRET[::-1])
+    *_, lost = examine(examinations.endpoints)
+    assert (lost.level, lost.message.split()[0]) == ("fail", "3")
+    monkeypatch.setenv("REELAY_SIGNING_SECRET_PREVIOUS", GOOD_SECRET)
+    assert {finding.level for finding in examine(examinations.endpoints)} == {"warn"}

@@ -75,11 +75,13 @@ def test_readme__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> N
 def test_api_page__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> None:
     printed = pasted("docs/api.md", server=server, folder=tmp_path)
     model, created, quiet, filed, priced, twice, seeded, waited = printed[:8]
-    downloaded, listed, timeline, live, canceled, retried, deleted, used, by_token = printed[8:]
+    downloaded, listed, timeline, live, canceled, retried, deleted, used, by_token, told = printed[8:]
     [wished] = read_all(seeded)
     assert (wished["input"]["seed"], wished["reused_from"]) == (7, None)
     [from_page] = read_all(by_token)
     assert from_page["subject"] == "user-42"
+    test, log = read_all(told)
+    assert [delivery["id"] for delivery in log["data"]] == [test["id"]]
     with_file, file = read_all(filed)
     assert with_file["valid"] and file["id"].startswith("file_")
     assert (tmp_path / "kept.jpg").stat().st_size == file["size_bytes"]

@@ -21,6 +21,7 @@ from tests.conftest import Clock
 from tests.factories import VIDEO, make_caller, make_job, picture, video_of
 
 JOB, VIDEO_FACE, FILE = "/v1/jobs/{job_id}", "/v1/videos/{video_id}", "/v1/files/{file_id}"
+HOOK = "/v1/webhooks/{webhook_id}"
 VENDORS = ("google", "kling", "minimax", "bytedance", "alibaba", "pixverse", "runway")
 AIMLAPI = ("/v2/video/generations", *(f"/v2/generate/video/{vendor}/generation" for vendor in VENDORS))
 
@@ -32,6 +33,8 @@ class Needs(Enum):
     READ = "jobs:read"
     WRITE = "jobs:write"
     KEY = "a key, of any scope"
+    KEY_READ = "a key with jobs:read"
+    KEY_BOTH = "a key with jobs:read and jobs:write"
     ADMIN = "admin"
 
 
@@ -71,6 +74,16 @@ ROUTES: dict[tuple[str, str], Needs] = {
     ("POST", "/v1/tokens"): Needs.KEY,
     ("GET", "/v1/tokens"): Needs.KEY,
     ("DELETE", "/v1/tokens/{token_id}"): Needs.KEY,
+    ("POST", "/v1/webhooks"): Needs.KEY_BOTH,
+    ("GET", "/v1/webhooks"): Needs.KEY_READ,
+    ("GET", "/v1/webhooks/default/secret"): Needs.KEY_READ,
+    ("GET", HOOK): Needs.KEY_READ,
+    ("PATCH", HOOK): Needs.KEY_BOTH,
+    ("DELETE", HOOK): Needs.KEY_BOTH,
+    ("POST", f"{HOOK}/rotate-secret"): Needs.KEY_BOTH,
+    ("POST", f"{HOOK}/test"): Needs.KEY_BOTH,
+    ("GET", f"{HOOK}/deliveries"): Needs.KEY_READ,
+    ("POST", f"{HOOK}/deliveries/{{delivery_id}}/redeliver"): Needs.KEY_BOTH,
     ("GET", "/v1/admin/jobs"): Needs.ADMIN,
     ("POST", "/v1/admin/jobs/{job_id}/resolve"): Needs.ADMIN,
     ("GET", "/v1/admin/upstream"): Needs.ADMIN,
@@ -79,16 +92,30 @@ ROUTES: dict[tuple[str, str], Needs] = {
 CREDENTIALS = [
     *("none", "rubbish", "unknown key", "unknown token", "revoked key", "expired key"),
     *("revoked token", "expired token", "token of a revoked key", "token for another origin"),
-    *("key that reads", "key that writes", "key of an operator", "token that reads", "token that writes"),
-    "token of an operator",
+    *("key that reads", "key that writes", "key that does both", "key of an operator"),
+    *("token that reads", "token that writes", "token of an operator"),
 ]
 INVALID = frozenset(CREDENTIALS[:9])
 """They open nothing anywhere, whatever they once could."""
 ALLOWED: dict[Needs, set[str]] = {
     Needs.NOTHING: set(CREDENTIALS),
-    Needs.READ: {"key that reads", "key of an operator", "token that reads", "token of an operator"},
-    Needs.WRITE: {"key that writes", "key of an operator", "token that writes", "token of an operator"},
-    Needs.KEY: {"key that reads", "key that writes", "key of an operator"},
+    Needs.READ: {
+        "key that reads",
+        "key that does both",
+        "key of an operator",
+        "token that reads",
+        "token of an operator",
+    },
+    Needs.WRITE: {
+        "key that writes",
+        "key that does both",
+        "key of an operator",
+        "token that writes",
+        "token of an operator",
+    },
+    Needs.KEY: {"key that reads", "key that writes", "key that does both", "key of an operator"},
+    Needs.KEY_READ: {"key that reads", "key that does both", "key of an operator"},
+    Needs.KEY_BOTH: {"key that does both", "key of an operator"},
     Needs.ADMIN: {"key of an operator"},
 }
 
@@ -124,7 +151,7 @@ def secrets(database: Database, house: House, clock: Clock) -> dict[str, str | N
         with database.transaction() as conn:
             return tokens.mint(conn, of.key, Grant(**{"lifetime": hour} | given), now=database.now(conn))
 
-    both, _ = key(read | write)
+    both, made["key that does both"] = key(read | write)
     revoked, made["revoked key"] = key(read | write)
     made["token of a revoked key"] = token(revoked)[1]
     _, made["expired key"] = key(read | write, lifetime=timedelta(seconds=1))
@@ -171,7 +198,7 @@ async def test_matrix__who_comes_in(
         assert answer.status_code < 500
 
 
-PREFIXES = {"job_id": "job", "video_id": "video", "file_id": "file", "token_id": "tok"}
+PREFIXES = {"job_id": "job", "video_id": "video", "file_id": "file", "token_id": "tok", "webhook_id": "hook"}
 NOBODYS = "0" * 32
 REMIX = {"prompt": "Another"}
 MINE = [route for route in ROUTES if any(f"{{{name}}}" in route[1] for name in PREFIXES)]
@@ -195,7 +222,7 @@ async def test_matrix__ids_of_others_are_as_ids_that_never_were(
         theirs = [tokens.mint(conn, of.key, hour, now=now)[1] for of in (bob, everybody)]
     strangers = [make_caller(database, project="others")[1], bobs, *([] if needs_a_key(method, path) else theirs)]
     number = job.id.removeprefix("job_")
-    if "{file_id}" in path or "{token_id}" in path:
+    if any(name in path for name in ("{file_id}", "{token_id}", "{webhook_id}")):
         number = (await made_at(client_for(anns), path)).partition("_")[2]
     for secret in strangers:
         client = client_for(secret)
@@ -211,13 +238,14 @@ async def test_matrix__ids_of_others_are_as_ids_that_never_were(
 
 
 def needs_a_key(method: str, path: str) -> bool:
-    return ROUTES.get((method, path)) is Needs.KEY
+    return ROUTES.get((method, path)) in (Needs.KEY, Needs.KEY_READ, Needs.KEY_BOTH)
 
 
 async def made_at(client: httpx2.AsyncClient, path: str) -> str:
     """Make what the path names, and return its id."""
     file = {"file": ("a.jpg", picture())} if "{file_id}" in path else None
-    made = await client.post(path.partition("/{")[0], files=file)
+    body = {"url": "https://93.184.216.34/hook"} if "{webhook_id}" in path else None
+    made = await client.post(path.partition("/{")[0], files=file, json=body)
     assert made.status_code == 201, made.text
     id_: str = made.json()["id"]
     return id_

@@ -15,18 +15,20 @@ from app.api.deps import House
 from app.db import access, jobs, tokens
 from app.db.acts import acts
 from app.db.engine import Database
-from app.db.tables import events
+from app.db.tables import deliveries, events
 from app.db.tokens import Grant
 from app.domain.secrets import Scope
 from app.domain.states import JobState
+from app.domain.webhooks import Delivery
 from app.workers.sweep import Sweeper
 from tests.api.conftest import ClientFor, count, one_database, require_error
-from tests.api.test_access_matrix import AIMLAPI, FILE, JOB, ROUTES, VIDEO_FACE, Needs
+from tests.api.test_access_matrix import AIMLAPI, FILE, HOOK, JOB, ROUTES, VIDEO_FACE, Needs
 from tests.conftest import Clock
 from tests.factories import lead, make_caller, make_job, picture, video_of
 
 BODY = {"model": "veo2", "input": {"prompt": "A boat"}}
 FLAT = {"model": "veo2", "prompt": "A boat"}
+HOOKED = {"url": "https://93.184.216.34/hook", "events": ["job.created"]}
 PICTURE = {"file": ("a.jpg", picture())}
 REQUEST_ID = "the-one-request"
 PEER = "203.0.113.7"
@@ -79,6 +81,23 @@ async def revoke_a_token(scene: Scene) -> Asked:
     return f"/v1/tokens/{await scene.made('/v1/tokens')}", {}
 
 
+def on_a_hook(path: str, **sent: Any) -> Recipe:
+    async def ask(scene: Scene) -> Asked:
+        return path.format(webhook_id=await scene.made("/v1/webhooks", json=HOOKED)), sent
+
+    return ask
+
+
+async def send_again(scene: Scene) -> Asked:
+    hook = await scene.made("/v1/webhooks", json=HOOKED)
+    scene.job(JobState.QUEUED)
+    [owed] = (await scene.other.get(f"/v1/webhooks/{hook}/deliveries")).json()["data"]
+    with scene.database.transaction() as conn:
+        ended = {"state": Delivery.FAILED, "tries": 8, "finished_at": scene.database.now(conn)}
+        conn.execute(deliveries.update().values(**ended))
+    return f"/v1/webhooks/{hook}/deliveries/{owed['id']}/redeliver", {}
+
+
 CHANGES: dict[tuple[str, str], Recipe] = {
     ("POST", "/v1/jobs"): to("/v1/jobs", json=BODY),
     ("DELETE", JOB): on_a_job(JobState.SUCCEEDED, JOB),
@@ -92,6 +111,12 @@ CHANGES: dict[tuple[str, str], Recipe] = {
     ("DELETE", FILE): delete_a_file,
     ("POST", "/v1/tokens"): to("/v1/tokens", json={"max_jobs": 1}),
     ("DELETE", "/v1/tokens/{token_id}"): revoke_a_token,
+    ("POST", "/v1/webhooks"): to("/v1/webhooks", json=HOOKED),
+    ("PATCH", HOOK): on_a_hook(HOOK, json={"enabled": False}),
+    ("DELETE", HOOK): on_a_hook(HOOK),
+    ("POST", f"{HOOK}/rotate-secret"): on_a_hook(f"{HOOK}/rotate-secret"),
+    ("POST", f"{HOOK}/test"): on_a_hook(f"{HOOK}/test"),
+    ("POST", f"{HOOK}/deliveries/{{delivery_id}}/redeliver"): send_again,
     ("POST", "/v1/admin/jobs/{job_id}/resolve"): on_a_job(
         JobState.UNCONFIRMED, "/v1/admin/jobs/{job_id}/resolve", json={"action": "give_up"}
     ),

@@ -18,11 +18,13 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from app.api import routes
+from app.api.callers import Caller
 from app.api.deps import House
 from app.catalogue.catalogue import DEFAULT_MODEL, Catalogue
-from app.db import tokens
+from app.db import delivery_log, tokens, webhooks
 from app.db.engine import Database
 from app.db.tokens import Grant
+from app.domain.sealing import Sealer
 from app.domain.secrets import Scope
 from app.domain.states import JobState
 from tests.api.conftest import CATALOGUE, ClientFor
@@ -48,7 +50,7 @@ async def test_document__declares_every_refusal(document: dict[str, Any]) -> Non
         for method, operation in methods.items()
         if path.startswith("/v1/")
     ]
-    assert len(operations) == 32
+    assert len(operations) == 42
     for method, path, operation in operations:
         declared = set(operation["responses"])
         assert operation["summary"] and operation["description"]
@@ -86,7 +88,7 @@ bounded = settings(
 )
 
 
-def strategies(operation: Any, known: dict[str, list[str]]) -> Iterator[Any]:
+def strategies(operation: Any, known: dict[str, list[Any]]) -> Iterator[Any]:
     """Right and wrong requests; where the path holds an id, half of them name one that exists."""
     for mode in schemathesis.GenerationMode:
         yield operation.as_strategy(generation_mode=mode)
@@ -94,7 +96,7 @@ def strategies(operation: Any, known: dict[str, list[str]]) -> Iterator[Any]:
             if f"{{{name}}}" in operation.path:
                 yield st.sampled_from(ids).flatmap(
                     lambda id_, name=name, mode=mode: operation.as_strategy(
-                        generation_mode=mode, path_parameters={name: id_}
+                        generation_mode=mode, path_parameters=id_ if isinstance(id_, dict) else {name: id_}
                     )
                 )
 
@@ -102,6 +104,7 @@ def strategies(operation: Any, known: dict[str, list[str]]) -> Iterator[Any]:
 BEYOND_A_SCHEMA = {
     *("invalid_cursor", "invalid_file", "invalid_image", "invalid_audio", "invalid_range"),
     *("price_unknown", "seed_required", "idempotency_key_reused", "video_not_ready", "unknown_model"),
+    "invalid_webhook_url",
 }
 """Refusals of requests that are right by the document: for what only decoding, or the database, tells."""
 
@@ -149,6 +152,18 @@ async def uploaded(app: FastAPI, headers: dict[str, str]) -> str:
     return file_id
 
 
+def endpoints(database: Database, me: Caller) -> tuple[list[str], list[dict[str, str]]]:
+    """Make webhook endpoints with a delivery each, and return what paths name of them."""
+    with database.transaction() as conn:
+        now = database.now(conn)
+        made = [
+            webhooks.create(conn, me.key, url="https://93.184.216.34/", events=None, sealer=Sealer(b"s"), now=now)[0]
+            for _ in range(15)
+        ]
+        owed = [{"webhook_id": hook.id, "delivery_id": delivery_log.owe_test(conn, hook, now=now).id} for hook in made]
+    return [hook.id for hook in made], owed
+
+
 def test_document__is_kept(house: House, database: Database) -> None:
     """Every route, with right and with wrong requests: no failure, nothing undeclared, nothing wrong let through."""
     house = replace(house, catalogue=Catalogue({name: CATALOGUE.models[name] for name in SEVERAL}))
@@ -176,19 +191,23 @@ def test_document__is_kept(house: House, database: Database) -> None:
         grant, now = Grant(lifetime=timedelta(hours=1)), database.now(conn)
         minted = [tokens.mint(conn, me.key, grant, now=now)[0].id for _ in states]
     kept = [asyncio.run(uploaded(app, key)) for _ in range(4)]
+    hooks, owed = endpoints(database, me)
     known = {
         "file_id": kept,
         "job_id": ids,
         "video_id": [id_.replace("job_", "video_") for id_ in others],
         "model_id": list(SEVERAL),
         "token_id": minted,
+        "webhook_id": hooks,
+        "delivery_id": owed,
     }
     operations = [result.ok() for result in documented.get_all_operations()]
     for operation in sorted(operations, key=lambda operation: operation.method == "delete"):
         for strategy in strategies(operation, known):
             with suppress(Unsatisfiable):  # some routes take nothing that could be wrong
                 bounded(given(case=strategy)(require_kept))()
-    assert len(answered) == 36
-    hopeless = FOREIGN | {"POST /v1/files"}  # no bytes made up by chance are a picture
+    assert len(answered) == 46
+    # No bytes made up by chance are a picture, or an address.
+    hopeless = FOREIGN | {"POST /v1/files", "POST /v1/webhooks"}
     assert [label for label, classes in answered.items() if 2 not in classes and label not in hopeless] == []
     assert not any(5 in classes for classes in answered.values())
