@@ -349,6 +349,26 @@ def post_hook(conn: Connection, post: Post, id_: str) -> webhooks.Webhook:
     return webhooks.get(conn, post.me.key, id_)
 
 
+async def test_disable__while_it_is_sent_leaves_nothing_to_try_again(post: Post, database: Database) -> None:
+    id_, _ = post.endpoint(events=["job.created"])
+    post.job()
+    going = asyncio.Event()
+
+    async def reply(_received: Received) -> bytes:
+        await going.wait()
+        return status(500)
+
+    post.receiver.answer = reply
+    await post.worker.run_once()
+    await post.receiver.came.wait()
+    with database.transaction() as conn:
+        webhooks.update(conn, post.me.key, id_, enabled=False, now=database.now(conn))
+    going.set()
+    await post.worker.crew.drain()
+    [logged] = post.log(id_)
+    assert (logged.state, len(logged.attempts)) == ("failed", 1)
+
+
 async def test_redeliver__sends_the_same_event_again(post: Post, database: Database) -> None:
     id_, secret = post.endpoint(events=["job.created"])
     post.job()
@@ -506,6 +526,34 @@ async def test_timeout__ends_an_attempt(post: Post) -> None:
     assert 0.2 <= logged.attempts[0].duration_seconds < 5
 
 
+async def test_timeout__also_ends_one_that_never_stops_answering(post: Post) -> None:
+    """A byte now and then keeps a connection busy, and gains nothing."""
+    ended = asyncio.Event()
+
+    async def dribble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(b"HTTP/1.1 200 OK\r\n")
+            while not writer.is_closing():
+                writer.write(b"X-More: x\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+            ended.set()
+
+    server = await asyncio.start_server(dribble, "127.0.0.1", 0)
+    place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    id_, _ = post.endpoint(f"http://{place}/", events=["job.created"])
+    post.job()
+    async with asyncio.timeout(20):
+        await post.send(post.another_worker(timeout_seconds=0.2, guard=Guard([place])))
+        await ended.wait()
+    server.close()
+    assert post.log(id_)[0].attempts[0].error == "It did not answer within 0.2 seconds."
+
+
 async def test_workers__several_send_each_once(post: Post) -> None:
     _, secret = post.endpoint(events=["job.created"])
     made = {post.job().id for _ in range(40)}
@@ -595,10 +643,11 @@ async def test_reseal__lets_the_previous_signing_secret_be_taken_out(post: Post,
     assert received.verified(secret)
 
 
-async def test_test__is_tried_once_and_also_sent_to_a_disabled_endpoint(post: Post, database: Database) -> None:
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_test__is_tried_once_also_at_a_disabled_endpoint(post: Post, database: Database, enabled: bool) -> None:
     id_, secret = post.endpoint()
     with database.transaction() as conn:
-        hook = webhooks.update(conn, post.me.key, id_, enabled=False, now=database.now(conn))
+        hook = webhooks.update(conn, post.me.key, id_, enabled=enabled, now=database.now(conn))
         delivery_log.owe_test(conn, hook, now=database.now(conn))
     post.receiver.answers(status(500))
     await post.send()
