@@ -1,9 +1,13 @@
-"""What a face is: one of the APIs through which the same jobs are made and told of."""
+"""What a face is: one of the APIs through which the same jobs are made and told of; and a call that comes so."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.responses import Response
 
+from app.api.callers import Caller
+from app.api.deps import House
+from app.db.creations import Asked
 from app.domain.job import Job
 from app.domain.views import JobView
 
@@ -26,3 +30,13 @@ class Face(Protocol):
     def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
         """Answer with a job as it stands; `status` is None for a new one."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request for a new job: who asks, how it is known again, and how the face it came through tells of jobs."""
+
+    house: House
+    caller: Caller
+    asked: Asked
+    face: Face

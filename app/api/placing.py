@@ -26,14 +26,14 @@ from app.api import (
 )
 from app.api.callers import Caller
 from app.api.deps import House, require_open, unauthenticated
-from app.api.faces import Face
+from app.api.faces import Call, Face
 from app.api.inserting import Placed
 from app.api.intake import Intake
 from app.api.multipart import Form
 from app.api.offering import Offer
 from app.api.orders import Order
 from app.db import creations, jobs, ledger, queue, tokens
-from app.db.creations import Asked, Creation
+from app.db.creations import Creation
 from app.db.engine import Connection
 from app.domain.errors import NotFound, Unavailable
 from app.domain.ids import new_id
@@ -43,16 +43,6 @@ from app.domain.states import JobState
 from app.domain.views import JobView, Waiting, render_job
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request for a new job: who asks, how it is known again, and how the face it came through tells of jobs."""
-
-    house: House
-    caller: Caller
-    asked: Asked
-    face: Face
 
 
 @dataclass(frozen=True, slots=True)

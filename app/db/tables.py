@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from app.db.acts import acts
 from app.db.columns import BigId, Json, UtcDateTime, index, metadata, words
 from app.db.credentials import tokens
+from app.db.money_tables import ledger, months, strays
 from app.db.standing import deployment, durations, gate, log_reader, model_holds, price_list, workers
 from app.db.webhook_tables import attempts, deliveries, webhooks
 from app.domain.job import SubmissionState
@@ -19,10 +20,13 @@ __all__ = [
     "deployment",
     "durations",
     "gate",
+    "ledger",
     "log_reader",
     "metadata",
     "model_holds",
+    "months",
     "price_list",
+    "strays",
     "tokens",
     "webhooks",
     "workers",
@@ -258,44 +262,4 @@ creations = sa.Table(
     index("ix_creations_keyless", "key_id", "fingerprint", "created_at", where="idempotency_key IS NULL"),
     sa.Index("ix_creations_expires_at", "expires_at"),
     index("ix_creations_stands_for", "stands_for", where="stands_for IS NOT NULL"),
-)
-
-strays = sa.Table(
-    "strays",
-    metadata,
-    sa.Column("inference_id", sa.Text, primary_key=True),
-    sa.Column("request_id", sa.Text, nullable=False),
-    sa.Column("job_id", sa.Text, sa.ForeignKey("jobs.id"), index=True),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("micros", sa.BigInteger, nullable=False),
-    sa.Column("bought_at", UtcDateTime, nullable=False),
-    sa.Column("seen_at", UtcDateTime, nullable=False),
-    sa.CheckConstraint("micros >= 0", name="money"),
-)
-
-months = sa.Table(
-    "months",
-    metadata,
-    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id"), primary_key=True),
-    sa.Column("month", sa.Text, primary_key=True),
-    sa.Column("reserved_micros", sa.BigInteger, nullable=False),
-    sa.Column("spent_micros", sa.BigInteger, nullable=False),
-)
-
-ledger = sa.Table(
-    "ledger",
-    metadata,
-    sa.Column("id", BigId, primary_key=True, autoincrement=True),
-    sa.Column("project_id", sa.Text, sa.ForeignKey("projects.id")),
-    sa.Column("month", sa.Text, nullable=False),
-    sa.Column("job_id", sa.Text, sa.ForeignKey("jobs.id"), index=True),
-    sa.Column("submission", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("micros", sa.BigInteger, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.Column("changed_at", UtcDateTime, nullable=False),
-    sa.UniqueConstraint("submission", "kind", "source"),
-    sa.CheckConstraint("kind IN ('adjustment', 'charge', 'extra')", name="kind"),
-    sa.Index("ix_ledger_month", "project_id", "month"),
 )
