@@ -12,8 +12,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from app.db import access, deployment, schema
+from app.db import access, deployment, schema, webhooks
 from app.db.engine import Database
+from app.domain.sealing import Sealer
 from app.domain.secrets import Scope
 from app.sandbox.config import SandboxConfig
 from app.sandbox.server import serve as serve_sandbox
@@ -27,6 +28,9 @@ STALL_SECONDS = 1.3
 WINDOW_SECONDS = 4.0
 READY_SECONDS = 40.0
 SPEED = 250.0
+SIGNING_SECRET = "0123456789abcdef" * 4
+REFUSED_URL = "http://127.0.0.1/"
+"""Events are owed there, tried and put off: no guard lets them leave."""
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["torture.victim", "app.media.decoder", "psycopg", "app.sandbox.server", "torture.warm"])
@@ -141,7 +145,7 @@ class House:
             "REELAY_DATABASE_URL": self.url,
             "REELAY_UPSTREAM_URL": upstream_url,
             "REELAY_UPSTREAM_API_KEY": SANDBOX_KEY,
-            "REELAY_SIGNING_SECRET": "0123456789abcdef" * 4,
+            "REELAY_SIGNING_SECRET": SIGNING_SECRET,
             "REELAY_POLL_INTERVAL_SECONDS": "0.2",
             "REELAY_UPSTREAM_MAX_IN_FLIGHT": "40",
             "REELAY_SUBMIT_TIMEOUT_SECONDS": "2",
@@ -154,14 +158,14 @@ class House:
         self.deployment_id, self.key = self._open()
 
     def _open(self) -> tuple[str, str]:
-        """Migrate, and make the key of somebody who may do everything."""
+        """Migrate, make the key of somebody who may do everything, and an endpoint for webhooks."""
         db = Database(self.url)
         try:
             with _ONE_MIGRATION, db.transaction() as conn:
                 schema.upgrade(conn)
                 now = db.now(conn)
                 project = access.create_project(conn, "torture", now=now)
-                _, secret = access.create_key(
+                key, secret = access.create_key(
                     conn,
                     project_id=project.id,
                     name="operator",
@@ -170,6 +174,8 @@ class House:
                     now=now,
                     expires_at=None,
                 )
+                sealer = Sealer(SIGNING_SECRET.encode())
+                webhooks.create(conn, key, url=REFUSED_URL, events=None, sealer=sealer, now=now)
                 return deployment.stamp(conn, mode="real", now=now), secret
         finally:
             db.close()

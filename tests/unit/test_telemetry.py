@@ -29,6 +29,7 @@ SECRETS = [
     "/v1/jobs/%20rly_2dPztI5v2Ap6UE4UVBNzRuME1ST9Uz79t4FbBVY",
     "xrly_2dPztI5v2Ap6UE4UVBNzRuME1ST9Uz79t4FbBVY",
     "/v1/jobs/x%3Fsignature%3D0123abcd",
+    "made whsec_2dPztI5v2Ap6/UE4UVBNzRuME1ST9Uz79t4FbBVY+abc=",
     "Authorization: Bearer abc.def-123",
     "GET /v1/jobs/job_1/content?variant=video&signature=0123abcd",
     "postgresql://reelay:hunter22@db/reelay",

@@ -2,9 +2,12 @@
 
 import os
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 
 import openai
+
+from app.domain.webhooks import new_secret, signed_headers
 
 warnings.simplefilter("ignore")  # 3.x warns of the end of OpenAI's own service
 print("openai", openai.__version__)
@@ -71,4 +74,11 @@ assert refused.code == "unsupported_operation"
 models = {model.id: model for model in client.models.list()}
 assert {"veo2", "veo2/image-to-video"} <= models.keys()
 assert client.models.retrieve("veo2").owned_by == models["veo2"].owned_by == "Google"
+secret, body = (
+    new_secret(),
+    b'{"id": "evt_1", "object": "event", "type": "job.succeeded", "created_at": 1, "data": {"id": "job_1"}}',
+)
+headers = signed_headers(event_id="evt_1", body=body, sent_at=datetime.now(UTC), secrets=(new_secret(), secret))
+assert client.webhooks.unwrap(body, headers, secret=secret).type == "job.succeeded"
+raised(openai.InvalidWebhookSignatureError, client.webhooks.unwrap, payload=body + b" ", headers=headers, secret=secret)
 print("all done")
