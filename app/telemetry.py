@@ -10,8 +10,9 @@ from urllib.parse import unquote
 import structlog
 
 _PATTERNS = [
-    (re.compile(r"rl[yt]_[0-9A-Za-z]{16,}"), "rly_[redacted]"),
-    (re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), "jwt_[redacted]"),
+    (re.compile(r"rl[yt](?:_|%(?:25)*5[fF])[0-9A-Za-z]{16,}"), "rly_[redacted]"),
+    # Also one that was cut off: its first part may stand alone.
+    (re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*){0,2}"), "jwt_[redacted]"),
     (re.compile(r"whsec_[0-9A-Za-z+/=_-]{16,}"), "whsec_[redacted]"),
     (re.compile(r"(?i)(?<![a-z])(bearer|basic)(?:\s|\+|%(?:25)*20)+[\w.~+/=%-]+"), r"\1 [redacted]"),
     (
@@ -29,7 +30,7 @@ _PATTERNS = [
 ]
 
 _MARKS = (
-    *("rly_", "rlt_", "whsec_", "eyj", "bearer", "basic", "=", "%3d", "%25", "://", "data:"),
+    *("rly_", "rlt_", "whsec_", "eyj", "bearer", "basic", "=", "%3d", "%5f", "%25", "://", "data:"),
     *("token", "sig", "secret", "password", "apikey", "api_key"),
 )
 """Each pattern needs one of them, in lower case: nearly all values hold none, and are done with at once."""

@@ -13,12 +13,18 @@ HEAD_SECONDS = 30.0
 REQUEST_SECONDS = 330.0
 """How long a whole request may take to arrive, whether or not somebody reads its body: `wire.BODY_SECONDS`, which is
 answered, ends first."""
+MOST_WAITING = 16
+"""Requests sent on one connection before the first was answered."""
 UNREAD_SECONDS = 60.0
 """How long a client may take nothing of what waits for it."""
 
 
 class HeadTooLarge(Exception):
     """The request's head passes a bound."""
+
+
+class TooManyWaiting(Exception):
+    """The client sends requests faster than it can be answered."""
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -41,16 +47,17 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._head_bytes += len(data)
-            # A body may come in the same piece: only a head that is still open after the bound is refused.
-            if self._head_bytes - len(data) > LARGEST_HEAD:
-                self._too_large = True
-                self.send_400_response("")
-                return
+        self._head_bytes += len(data)
+        # A body may come in the same piece: only a head, or a trailer, that is still open after the bound is refused.
+        if self._head_bytes - len(data) > LARGEST_HEAD:
+            self._too_large = True
+            self.send_400_response("")
+            return
         super().data_received(data)
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MOST_WAITING:
+            raise TooManyWaiting
         self._await_head()
         super().on_message_begin()
 
@@ -69,6 +76,10 @@ class BoundedConnection(HttpToolsProtocol):
         # and no answer is all that can be said.
         if self.cycle is not None:
             self.cycle.send_500_response = self._hang_up  # type: ignore[method-assign]
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._stop_waiting()
@@ -94,7 +105,10 @@ class BoundedConnection(HttpToolsProtocol):
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse, in our envelope, what never became a request."""
+        """Refuse, in our envelope, what never became a request; close where an answer is on its way already."""
+        if self.cycle is not None and self.cycle.response_started:
+            self._close()
+            return
         status, reason, code, message = b"400", b"Bad Request", "invalid_http", "This is no valid HTTP request."
         if self._too_large:
             status, reason, code = b"431", b"Request Header Fields Too Large", "head_too_large"

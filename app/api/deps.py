@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -12,12 +12,13 @@ from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from app.api import callers
 from app.api.callers import Caller, KeyRing
 from app.api.feed import Feed
 from app.api.rates import Limit, Rates
 from app.api.remembered import Remembered
 from app.catalogue.catalogue import Catalogue
-from app.db.engine import Database
+from app.db.engine import Connection, Database
 from app.domain.actor import LONGEST_ADDRESS, Actor
 from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
 from app.domain.listing import ListedModel
@@ -93,7 +94,7 @@ class House:
 
     def viewer(self, caller: Caller) -> Viewer:
         """Return for whom views are rendered: signed URLs name the caller's credential and end with it."""
-        return Viewer(self.public_url, self.signer, caller.credential_id, self.retention)
+        return Viewer(self.public_url, self.signer, caller.credential_id, self.retention, ends_at=caller.key.expires_at)
 
 
 async def the_house(request: Request) -> House:
@@ -120,11 +121,11 @@ async def identify(
     caller = await house.keys.by_secret(house.db, given.credentials)
     if caller is None:
         raise unauthenticated("This key does not work: it is mistyped, revoked or expired. Ask for a new one.")
+    if limits := _limits(caller):
+        request.state.rate_headers = house.rates.count(*limits)
     _require_origin(request, caller, house=house)
     if scope is not None and not caller.key.scopes & {scope, Scope.ADMIN}:
         raise PermissionDenied(f"This {caller.kind} lacks the scope {scope}. Use one that has it.")
-    if limits := _limits(caller):
-        request.state.rate_headers = house.rates.count(*limits)
     return caller
 
 
@@ -149,6 +150,12 @@ def _require_origin(request: Request, caller: Caller, *, house: House) -> None:
     if origin not in caller.token.origins:
         allowed = ", ".join(sorted(caller.token.origins))
         raise PermissionDenied(f"This token works only on pages of {allowed}.", code="origin_not_allowed")
+
+
+def require_working(conn: Connection, caller: Caller, *, now: datetime) -> None:
+    """Raise AuthenticationFailed if the credential has ended since the door: bodies take minutes."""
+    if not callers.still_works(conn, caller, now=now):
+        raise unauthenticated("This key or token was revoked or has expired.")
 
 
 def unauthenticated(message: str, *, code: str | None = None) -> AuthenticationFailed:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.api import asking, content, describing, fingerprints, receiving, uploads
 from app.api.callers import Caller
 from app.api.content import Stored
-from app.api.deps import Creator, House, HouseDep, Reader, Writer, require_open
+from app.api.deps import Creator, House, HouseDep, Reader, Writer, require_open, require_working
 from app.api.intake import SUFFIXES, Upload, faults_named
 from app.api.schemas import FileView
 from app.db import access, acts, creations, files
@@ -86,6 +86,7 @@ def _record(conn: Connection, *, upload: Upload, asked: Asked, caller: Caller, h
     """Write the file's row and what it was asked for with; return the answer, or what the key stood for already."""
     require_open(is_archived=access.get_project(conn, caller.key.project_id).archived_at is not None)
     now = house.db.now(conn)
+    require_working(conn, caller, now=now)
     file = upload.row(caller, now=now, expires_at=now + house.file_retention)
     answer = _view(file).model_dump_json()
     if asked.idempotency_key is not None:

@@ -250,8 +250,8 @@ def _remembered(conn: Connection, job: Job, call: Call) -> Made:
     """
     found = queue.arrival(conn, job)
     require_open(is_archived=found.is_archived)
-    if found.is_revoked:
-        raise unauthenticated("This key was revoked.")
+    if found.is_revoked or not call.caller.key.works_at(job.created_at):
+        raise unauthenticated("This key was revoked or has expired.")
     waiting_for = Waiting(found.position, found.hold_reason) if job.state is JobState.QUEUED else None
     view = render_job(job, now=job.created_at, viewer=call.house.viewer(call.caller), waiting=waiting_for)
     answer = None if call.asked.idempotency_key is None else _stored(job, view, call)

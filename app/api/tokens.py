@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.api import asking, describing, estimating, listing, offering, wire
 from app.api.callers import Caller
-from app.api.deps import House, HouseDep, KeyHolder, Minter
+from app.api.deps import House, HouseDep, KeyHolder, Minter, require_working
 from app.api.offering import Offer
 from app.api.schemas import Request as Sent
 from app.api.schemas import checked, whole
@@ -157,6 +157,7 @@ def _models(names: list[str], offer: Offer) -> list[str]:
 def _mint(conn: Connection, *, asked: Asked, grant: Grant, caller: Caller, house: House) -> tuple[Token, str]:
     """The transaction. Raises what a replay of the request gets: the secret was shown and is nowhere to be read."""
     now = house.db.now(conn)
+    require_working(conn, caller, now=now)
     token, secret = tokens.mint(conn, caller.key, grant, now=now)
     if asked.idempotency_key is not None and (
         known := creations.remember(conn, asked, made_id=token.id, answer=None, now=now)

@@ -62,6 +62,6 @@ async def let_in(
         now=now,
     )
     signer = await house.keys.by_id(house.db, signed.key_id) if genuine else None
-    if signer is None:
+    if signer is None or not signer.key.scopes & {Scope.JOBS_READ, Scope.ADMIN}:
         raise unauthenticated("This URL has expired or was changed. GET the job for a fresh one.", code="invalid_url")
     return signer

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 from fastapi import Request
 
-from app.api import callers, showing
+from app.api import showing
 from app.api.callers import Caller
-from app.api.deps import House, unauthenticated
+from app.api.deps import House, require_working
 from app.db import jobs
 from app.db.engine import Connection
 from app.db.signals import job_topic
@@ -49,8 +49,8 @@ async def until(
     """
 
     def look(conn: Connection) -> tuple[Job, JobView]:
-        if looked and not callers.still_works(conn, caller, now=house.db.now(conn)):
-            raise unauthenticated("This key or token was revoked or has expired.")
+        if looked:
+            require_working(conn, caller, now=house.db.now(conn))
         job = jobs.get(conn, job_id, owner=caller.owner)
         return job, showing.show(conn, job, house=house, caller=caller)
 

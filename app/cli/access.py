@@ -141,7 +141,7 @@ def open_to_sign_ins(
     with transaction() as (conn, now):
         expires_at = None if expires is None else now + _span(expires)
         key = sign_in.open_project(conn, name, scopes=granted, now=now, expires_at=expires_at)
-        acts.note(conn, "key.created", target=key.id, project_id=key.project_id, now=now, data=_granted(key))
+        acts.note(conn, "project.opened", target=name, project_id=key.project_id, now=now, data=_granted(key))
     _show([_key(key)], as_json=as_json, single=True)
 
 

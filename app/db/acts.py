@@ -29,6 +29,7 @@ Action = Literal[
     "project.archived",
     "project.created",
     "project.limited",
+    "project.opened",
     "token.minted",
     "token.revoked",
     "upstream.resumed",

@@ -24,9 +24,12 @@ class Signer:
         """Return the signature of one use of one job's content until `expires` (Unix seconds)."""
         return _signature(self.secret, job_id=job_id, use=use, key_id=key_id, expires=expires)
 
-    def query(self, *, job_id: str, use: str, key_id: str, now: datetime) -> str:
-        """Return the query string that opens `use` of the job. Stable for 15 minutes, so that caches keep working."""
-        expires = expiry(now)
+    def query(self, *, job_id: str, use: str, key_id: str, now: datetime, ends_at: datetime | None = None) -> str:
+        """Return the query string that opens `use` of the job. Stable for 15 minutes, so that caches keep working.
+
+        With `ends_at`, the credential's own end, it opens no longer than that.
+        """
+        expires = expiry(now) if ends_at is None else min(expiry(now), int(ends_at.timestamp()))
         signature = self.sign(job_id=job_id, use=use, key_id=key_id, expires=expires)
         return f"variant={use}&expires={expires}&key_id={key_id}&signature={signature}"
 

@@ -110,14 +110,17 @@ class Viewer:
     key_id: str
     retention: timedelta | None
     """How long finished jobs are kept; None keeps them until they are deleted."""
+    ends_at: datetime | None = None
+    """When that key, or the sign-in that came in its name, ends by itself, and its URLs with it."""
 
     def content_url(self, job: Job, use: Literal["video", "poster"], now: datetime) -> str:
-        query = self.signer.query(job_id=job.id, use=use, key_id=self.key_id, now=now)
-        return f"{self.public_url}/v1/jobs/{job.id}/content?{query}"
+        return f"{self.public_url}/v1/jobs/{job.id}/content?{self._query(job, use, now)}"
 
     def events_url(self, job: Job, now: datetime) -> str:
-        query = self.signer.query(job_id=job.id, use="events", key_id=self.key_id, now=now)
-        return f"{self.public_url}/v1/jobs/{job.id}/events?{query}"
+        return f"{self.public_url}/v1/jobs/{job.id}/events?{self._query(job, 'events', now)}"
+
+    def _query(self, job: Job, use: str, now: datetime) -> str:
+        return self.signer.query(job_id=job.id, use=use, key_id=self.key_id, now=now, ends_at=self.ends_at)
 
     def expires_at(self, job: Job) -> datetime | None:
         return None if job.finished_at is None or self.retention is None else job.finished_at + self.retention

@@ -3,10 +3,12 @@
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from app.api.connection import MOST_WAITING
 from tests.acceptance.processes import Deployment
 
 
@@ -74,3 +76,29 @@ def test_ordinary_requests__share_a_connection(address: tuple[str, int]) -> None
         while chunk := connection.recv(65536):
             answer += chunk
     assert answer.count(b"HTTP/1.1 200") == 4
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param(b"0\r\nX-Long: ", id="trailer"),
+        pytest.param(b"1;x=", id="extension of a chunk"),
+    ],
+)
+def test_what_comes_around_a_body__is_bounded_as_well(address: tuple[str, int], before: bytes) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(address, timeout=20) as connection:
+        connection.sendall(head + before)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            for _ in range(1024):
+                connection.sendall(b"a" * 65536)
+
+
+def test_requests__sent_faster_than_answered_are_bounded(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=20) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        answer = b""
+        with suppress(ConnectionResetError):
+            while chunk := connection.recv(65536):
+                answer += chunk
+    assert answer.count(b"HTTP/1.1 200") <= MOST_WAITING

@@ -259,6 +259,12 @@ async def test_rate__of_a_key_is_its_own_and_each_of_its_tokens(
 
 
 @one_database
+async def test_rate__counts_what_lacks_a_scope(client_for: ClientFor, database: Database) -> None:
+    client = client_for(make_caller(database, requests_per_minute=2)[1])
+    assert [(await client.get("/v1/admin/jobs")).status_code for _ in range(3)] == [403, 403, 429]
+
+
+@one_database
 async def test_rate__the_one_with_the_least_room_is_told(client_for: ClientFor, database: Database) -> None:
     _, secret = make_caller(database, requests_per_minute=5)
     limit(database, requests_per_minute=3)

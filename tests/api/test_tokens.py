@@ -1,6 +1,7 @@
 """/v1/tokens, and what a client token can do: less than its key, for a while, and never more than its caps."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -15,7 +16,7 @@ from app.domain.secrets import Scope
 from app.domain.states import JobState
 from tests.api.conftest import ClientFor, Ticks, asleep, count, one_database, require_error
 from tests.conftest import Clock
-from tests.factories import INPUT, MODEL, VIDEO, make_caller, make_job, video_of
+from tests.factories import INPUT, MODEL, VIDEO, make_caller, make_job, picture, video_of
 
 PRICE = {MODEL: {"kind": "fixed", "units": [{"measure": "video", "price": "2.5", "per": "1"}]}}
 PAGE = "https://app.example"
@@ -279,7 +280,44 @@ async def test_create__a_key_that_was_revoked_since_the_door_makes_nothing(
     for caller in (client, page):
         assert (await caller.get("/v1/jobs")).status_code == 200  # known for four seconds more
         require_error(await caller.post("/v1/jobs", json=BODY), 401)
-    assert count(database, "jobs") == 0
+        require_error(await caller.post("/v1/files", files={"file": ("a.jpg", picture())}), 401)
+    require_error(await client.post("/v1/tokens"), 401)
+    assert [count(database, table) for table in ("jobs", "files", "tokens")] == [0, 0, 1]
+
+
+async def test_create__a_key_that_has_expired_since_the_door_makes_nothing(
+    client_for: ClientFor, database: Database, house: House, clock: Clock
+) -> None:
+    house.keys._clock = Ticks()
+    late = client_for(make_caller(database, lifetime=timedelta(minutes=1))[1])
+    assert (await late.get("/v1/jobs")).status_code == 200
+    clock.move(minutes=2)
+    assert (await late.get("/v1/jobs")).status_code == 200  # as if its body had taken that long
+    require_error(await late.post("/v1/jobs", json=BODY), 401)
+    require_error(await late.post("/v1/files", files={"file": ("a.jpg", picture())}), 401)
+    assert [count(database, table) for table in ("jobs", "files")] == [0, 0]
+
+
+@one_database
+async def test_signed_link__opens_no_longer_than_its_key(
+    client_for: ClientFor, database: Database, house: House, film: str, clock: Clock
+) -> None:
+    caller, secret = make_caller(database, lifetime=timedelta(minutes=5))
+    link = (await client_for(secret).get(f"/v1/jobs/{film}")).json()["video"]["url"]
+    assert caller.key.expires_at is not None
+    assert int(httpx2.URL(link).params["expires"]) == int(caller.key.expires_at.timestamp())
+
+
+@one_database
+async def test_signed_link__of_a_token_that_may_not_read_opens_nothing(
+    client: httpx2.AsyncClient, client_for: ClientFor, house: House, database: Database, film: str
+) -> None:
+    for scopes, status in ((["jobs:write"], 401), (["jobs:read"], 200)):
+        token = await mint(client, scopes=scopes, subject="ann")
+        with database.transaction() as conn:
+            now = database.now(conn)
+        query = house.signer.query(job_id=film, use="video", key_id=token["id"], now=now)
+        assert (await client_for().get(f"/v1/jobs/{film}/content?{query}")).status_code == status
 
 
 async def test_archived_project__takes_no_jobs_and_mints_nothing(

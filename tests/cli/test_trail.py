@@ -18,6 +18,7 @@ HOST_COMMANDS = {
     ("projects", "create"): ["film"],
     ("projects", "limit"): ["film", "--budget", "5"],
     ("projects", "archive"): ["film"],
+    ("projects", "sign-in"): ["film"],
     ("keys", "create"): ["--project", "film", "--name", "laptop", "--requests-per-minute", "30"],
     ("keys", "revoke"): ["{key}", "--cancel-queued"],
     ("restore",): ["--since", "2026-11-01T09:30:00Z"],

@@ -46,6 +46,9 @@ SECRETS = [
     '{\\"API_KEY\\" : \\"0123abcd\\"}',
     "{'password': '0123abcd'}",
     "it brought eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2.c2lnbmF0dXJlaXQ",
+    "it brought eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiI0123abcd",
+    "/v1/jobs/rly%5f2dPztI5v2Ap6UE4UVBNzRuME1ST9Uz79t4FbBVY",
+    "/v1/jobs/rly%255F2dPztI5v2Ap6UE4UVBNzRuME1ST9Uz79t4FbBVY",
     "key=%63anary-key%2D8f3a2b",
     "key=%2563anary-key-8f3a2b",
 ]
