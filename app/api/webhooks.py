@@ -90,7 +90,7 @@ def _create(
 
 
 def _note(conn: Connection, action: acts.Action, target: str, *, caller: Caller, house: House) -> None:
-    """Write the act, at the end of its transaction; raise AuthenticationFailed if the credential has ended meanwhile."""
+    """Write the act, last in its transaction; raise AuthenticationFailed if the credential has ended meanwhile."""
     now = house.db.now(conn)
     require_working(conn, caller, now=now)
     acts.note(conn, action, target=target, project_id=caller.key.project_id, now=now)
