@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.api import callers, describing, listing, showing, wire
+from app.api import describing, listing, showing, wire
 from app.api.callers import Caller
-from app.api.deps import Admin, House, HouseDep, name_of, unauthenticated
+from app.api.deps import Admin, House, HouseDep, name_of, require_working
 from app.api.schemas import JobList, Resolution, UpstreamView, checked
 from app.db import acts, claims, events, gate, jobs, log_reader, resolving
 from app.db.engine import Connection
@@ -98,8 +98,7 @@ async def _checked_claim(asked: Job, *, house: House, caller: Caller) -> tuple[J
     """Wait for the worker's word on a claim; raise Conflict if it is wrong."""
 
     def look(conn: Connection) -> tuple[Job, JobView, str | None]:
-        if not callers.still_works(conn, caller, now=house.db.now(conn)):
-            raise unauthenticated("This key was revoked or has expired.")
+        require_working(conn, caller, now=house.db.now(conn))
         job = jobs.get(conn, asked.id, owner=EVERYBODY)
         later = events.of_job(conn, job.id, after=asked.event_count)
         refused = [str(event.data.get("reason")) for event in later if event.type == "job.attach_refused"]

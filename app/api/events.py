@@ -1,7 +1,7 @@
 """Timelines: what happened to a job, or in a project, in pages of JSON and live as Server-Sent Events."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -122,13 +122,13 @@ def _last_event_id(request: Request) -> str | None:
     return request.headers.get("last-event-id") or None
 
 
-def _number(after: str | None, *, of_id: Any) -> int:
+def _number(after: str | None, *, of_id: Callable[[str], int | None]) -> int:
     """Return the number that an event is named with; raise InvalidRequest if there is no such event."""
     if after is None:
         return 0
     if after.isascii() and after.isdecimal() and len(after) <= 18:
         return int(after)
-    number: int | None = of_id(after[:100])
+    number = of_id(after[:100])
     if number is None:
         raise InvalidRequest(
             "There is no such event here. Use an id from this timeline.", code="invalid_cursor", param="after"

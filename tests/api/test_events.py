@@ -1,6 +1,7 @@
 """Timelines live: nothing left out, nothing twice, and an end when it is over."""
 
 import asyncio
+from contextlib import aclosing
 from typing import Any
 
 import httpx2
@@ -153,11 +154,32 @@ def insert(conn: Any, house: House, me: Caller) -> Job:
 async def test_project_stream__shows_a_subject_its_own(app: FastAPI, house: House) -> None:
     ann, key = make_caller(house.db, subject="ann")
     bob, _ = make_caller(house.db, subject="bob")
+    stranger, _ = make_caller(house.db, project="others", subject="ann")
     async with live(app, "/v1/events", key=key) as stream:
-        for of in (bob, ann):
+        await caught_up(house)  # so that what follows is handed over and not read
+        for of in (bob, stranger, ann):
             job = await house.db.write(lambda conn, of=of: insert(conn, house, of))
         assert (await stream.next())["data"]["data"]["job_id"] == job.id
     assert [event["data"]["job_id"] for event in await read_all(app, key)] == [job.id]
+
+
+async def caught_up(house: House) -> None:
+    """Return once the one reader sleeps until it is handed something."""
+    async with asyncio.timeout(10):
+        while not any(follower.news._waiters for follower in house.feed._followers):  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+
+
+async def test_feed__what_is_both_read_and_handed_over_is_told_once(house: House, me: Caller) -> None:
+    make_job(house.db, me)
+    async with aclosing(house.feed.follow(house.db, me.owner, after=0)) as frames:
+        assert b"id: 1\n" in (await anext(frames) or b"")  # it is still reading what was there
+        [follower] = house.feed._followers
+        await house.db.write(lambda conn: insert(conn, house, me))
+        async with asyncio.timeout(10):
+            await follower.news.wait()
+        assert b"id: 2\n" in (await anext(frames) or b"")
+        assert await anext(frames) is None
 
 
 async def test_stream__ends_with_its_key(app: FastAPI, house: House, caller: tuple[Caller, str]) -> None:
