@@ -58,7 +58,7 @@ export interface Order {
   webhook_url?: string;
   on_unconfirmed?: "hold" | "resubmit";
   start_within_seconds?: number;
-  reuse?: "never" | "exact";
+  reuse?: boolean;
 }
 
 export interface Event {
