@@ -11,7 +11,6 @@ from starlette.types import Receive, Scope, Send
 MEDIA_TYPE = "text/event-stream"
 RETRY_MILLISECONDS = 2_000
 HEARTBEAT = b": still here\n\n"
-FIRST = b"retry: %d\n\n" % RETRY_MILLISECONDS
 
 
 def wanted(request: Request) -> bool:
@@ -34,7 +33,8 @@ class EventStream(Response):
         # Proxies that gather answers would hold every event back.
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type=MEDIA_TYPE)
         del self.headers["content-length"]
-        self._first = FIRST if after is None else b"id: %d\n" % after + FIRST
+        numbered = "" if after is None else f"id: {after}\n"
+        self._first = f"retry: {RETRY_MILLISECONDS}\n{numbered}\n".encode()
         self._frames = frames
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
