@@ -144,10 +144,13 @@ def test_credential__is_asked_once_for_all_that_are_refused(
     assert shop_page.run("() => asked") == [False, True]
 
 
-def test_watch__whoever_leaves_leaves_no_connection_open(visit: Page, reelay: Reelay, wire: Wire) -> None:
-    job = reelay.post("/v1/jobs", SLOW)["id"]
-    visit.run("async (id) => { for await (const { progress } of reelay.watch(id)) if (progress) break; }", job)
+def test_watch__whoever_leaves_leaves_no_connection_open(visit: Page, reelay: Reelay, wire: Wire, job: str) -> None:
+    broken_off = """async (id) => {
+      for await (const { progress } of reelay.watch(id)) if (progress > 10) return progress;
+    }"""
+    assert 10 < visit.run(broken_off, job) < 95  # it came live: no event tells of it
     wire.wait_open(0)
+    assert reelay.client.get(f"/v1/jobs/{job}").json()["state"] == "generating"
     visit.run(
         """() => {
           window.leaving = new AbortController();
@@ -157,5 +160,8 @@ def test_watch__whoever_leaves_leaves_no_connection_open(visit: Page, reelay: Re
     wire.wait_answered("GET /v1/events")
     assert visit.run("() => { leaving.abort(); return left; }") == "AbortError"
     wire.wait_open(0)
-    assert visit.run("() => reelay.get('job_0').catch(({ status }) => status)") == 404
+
+
+def test_watch__ends_where_there_is_no_such_job(visit: Page, wire: Wire) -> None:
     assert visit.run("() => reelay.watch('job_0').next().catch(({ status }) => status)") == 404
+    assert len(wire.passed("GET ")) == 1
