@@ -69,7 +69,7 @@ def measure(plan: Plan) -> list[Figure]:
 
 
 def _figures(name: str, lags: list[Lags], floor: list[Lags], *, plan: Plan) -> Iterator[Figure]:
-    since = {"Postgres": "commit", "SQLite": "POST"}.get(name, "POST")
+    since = "commit" if name == "Postgres" else "POST"
     missing = sum(round_.missing for round_ in lags)
     yield Figure(
         name=f"{since} to {plan.listeners:,} listeners: p99, {name}",

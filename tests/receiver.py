@@ -9,6 +9,8 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
+from tests.tcp import accepting
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -64,6 +66,17 @@ class Receiver:
 
         self.answer = reply
 
+    def holds(self, reply: bytes) -> asyncio.Event:
+        """Let everybody wait until the event is set, then give this answer."""
+        going = asyncio.Event()
+
+        async def hold(_received: Received) -> bytes:
+            await going.wait()
+            return reply
+
+        self.answer = hold
+        return going
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -86,19 +99,5 @@ class Receiver:
 @contextlib.asynccontextmanager
 async def receiving(port: int = 0) -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    tasks: set[asyncio.Task[None]] = set()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(receiver.serve(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", port, backlog=512)
-    receiver.port = server.sockets[0].getsockname()[1]
-    try:
+    async with accepting(receiver.serve, port=port) as receiver.port:
         yield receiver
-    finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -21,12 +21,26 @@ class WebhookRequest(Request):
     events: Events | None = Field(default=None, description="The only events to send; by default all.")
 
 
-class WebhookChange(Request):
-    """What is to change. What is left out stays."""
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
 
-    url: Url = Field(default="https://", description="Where events go from now on, also those that are owed.")
-    events: Events | None = Field(default=None, description="The only events to send; null for all.")
-    enabled: bool = Field(default=True, description="False stops all, and gives up what is owed; true begins anew.")
+
+class WebhookChange(Request):
+    """What is to change. What is left out stays: the defaults mean nothing, and nobody is told of them."""
+
+    url: Url = Field(
+        default="https://",
+        description="Where events go from now on, also those that are owed.",
+        json_schema_extra=_without_default,
+    )
+    events: Events | None = Field(
+        default=None, description="The only events to send; null for all.", json_schema_extra=_without_default
+    )
+    enabled: bool = Field(
+        default=True,
+        description="False stops all, and gives up what is owed; true begins anew.",
+        json_schema_extra=_without_default,
+    )
 
 
 class WebhookView(BaseModel):

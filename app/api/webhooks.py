@@ -232,8 +232,9 @@ async def test_webhook(webhook_id: str, caller: WebhookWriter, house: HouseDep) 
 
     def owe(conn: Connection) -> DeliveryView:
         hook = webhooks.get(conn, caller.key, webhook_id, lock=True)
+        owed = delivery_log.owe_test(conn, hook, now=house.db.now(conn))
         _note(conn, "webhook.tested", hook.id, caller=caller, house=house)
-        return webhook_views.delivery(delivery_log.owe_test(conn, hook, now=house.db.now(conn)))
+        return webhook_views.delivery(owed)
 
     return _answer((await house.db.write(owe, by=caller.actor)).model_dump_json(), status=202)
 

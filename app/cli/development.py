@@ -25,9 +25,9 @@ def guess_durations(settings: Settings, *, median_seconds: float) -> None:
     db = Database(settings.sqlalchemy_url)
     try:
         with db.transaction() as conn:
-            seen = durations.read_all(conn)
+            seen = durations.read_all(conn).of_models
             for model in catalogue.load().models:
-                if seen.of_model(model) is None:
+                if model not in seen:
                     durations.observe(conn, model, {}, median_seconds)
     finally:
         db.close()

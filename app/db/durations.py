@@ -7,61 +7,65 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.db.columns import insert_if_absent
-from app.db.tables import durations
+from app.db.tables import durations, durations_by_length
 from app.domain.money import seconds_asked
 from app.domain.pacing import Durations
 
-ANY_LENGTH = ""
 ENOUGH = 3
 """From so many on, those of one length say more than all of the model's."""
-T = durations.c
 
 
 class Learned:
-    """What is known of some models."""
+    """What is known of every model."""
 
-    def __init__(self, rows: Mapping[tuple[str, str], Durations]) -> None:
-        self._rows = rows
-
-    def of_model(self, model: str) -> Durations | None:
-        """Return the durations over all lengths; None if nothing was seen."""
-        return self._rows.get((model, ANY_LENGTH))
+    def __init__(self, of_models: Mapping[str, Durations], of_lengths: Mapping[tuple[str, str | None], Durations]):
+        self.of_models = of_models
+        self._of_lengths = of_lengths
 
     def of(self, model: str, given: Mapping[str, Any]) -> Durations:
         """Return what a generation from this input is likely to take; the empty prior if nothing was seen."""
-        of_length = self._rows.get((model, _length(given)), Durations())
-        return of_length if of_length.seen >= ENOUGH else self.of_model(model) or of_length
+        of_length = self._of_lengths.get((model, _length(given)), Durations())
+        return of_length if of_length.seen >= ENOUGH else self.of_models.get(model, of_length)
 
 
-def read(conn: Connection, model: str) -> Learned:
-    """Return what was learned of one model."""
-    return _read(conn, sa.select(durations).where(T.model == model))
+def read(conn: Connection, model: str, given: Mapping[str, Any]) -> Durations:
+    """Return what a generation of the model from this input is likely to take."""
+    return _read(conn, model=model).of(model, given)
 
 
 def read_all(conn: Connection) -> Learned:
     """Return what was learned of every model."""
-    return _read(conn, sa.select(durations))
+    return _read(conn)
 
 
 def observe(conn: Connection, model: str, given: Mapping[str, Any], seconds: float) -> None:
     """Add one finished generation of the model from this input."""
-    for length in sorted({ANY_LENGTH, _length(given)}):
-        insert_if_absent(conn, durations, model=model, length=length, seen=0, mean_log=0.0, m2_log=0.0)
-        row = durations.select().where(T.model == model, T.length == length).with_for_update()
-        grown = _durations(conn.execute(row).one()).observed(seconds)
-        changed = durations.update().where(T.model == model, T.length == length)
-        conn.execute(changed.values(seen=grown.seen, mean_log=grown.mean_log, m2_log=grown.m2_log))
+    _add(conn, durations, seconds, model=model)
+    if (length := _length(given)) is not None:
+        _add(conn, durations_by_length, seconds, model=model, length=length)
 
 
-def _read(conn: Connection, query: sa.Select[Any]) -> Learned:
-    return Learned({(row.model, row.length): _durations(row) for row in conn.execute(query)})
+def _add(conn: Connection, table: sa.Table, seconds: float, **key: str) -> None:
+    insert_if_absent(conn, table, **key, seen=0, mean_log=0.0, m2_log=0.0)
+    grown = _durations(conn.execute(table.select().filter_by(**key).with_for_update()).one()).observed(seconds)
+    changed = {"seen": grown.seen, "mean_log": grown.mean_log, "m2_log": grown.m2_log}
+    conn.execute(table.update().filter_by(**key).values(**changed))
+
+
+def _read(conn: Connection, **key: str) -> Learned:
+    of_models = conn.execute(durations.select().filter_by(**key))
+    of_lengths = conn.execute(durations_by_length.select().filter_by(**key))
+    return Learned(
+        {row.model: _durations(row) for row in of_models},
+        {(row.model, row.length): _durations(row) for row in of_lengths},
+    )
 
 
 def _durations(row: sa.Row[Any]) -> Durations:
     return Durations(row.seen, row.mean_log, row.m2_log)
 
 
-def _length(given: Mapping[str, Any]) -> str:
-    """Return the seconds of video asked for, as they are written in the table; empty where the model decides."""
+def _length(given: Mapping[str, Any]) -> str | None:
+    """Return the seconds of video asked for, as they are written in the table; None where the model decides."""
     seconds = seconds_asked(given)
-    return ANY_LENGTH if seconds is None else f"{seconds.normalize():f}"
+    return None if seconds is None else f"{seconds.normalize():f}"

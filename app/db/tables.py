@@ -6,7 +6,16 @@ from app.db.acts import acts
 from app.db.columns import BigId, Json, UtcDateTime, index, metadata, words
 from app.db.credentials import tokens
 from app.db.money_tables import ledger, months, strays
-from app.db.standing import deployment, durations, gate, log_reader, model_holds, price_list, workers
+from app.db.standing import (
+    deployment,
+    durations,
+    durations_by_length,
+    gate,
+    log_reader,
+    model_holds,
+    price_list,
+    workers,
+)
 from app.db.webhook_tables import attempts, deliveries, webhooks
 from app.domain.job import SubmissionState
 from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, JobState
@@ -19,6 +28,7 @@ __all__ = [
     "deliveries",
     "deployment",
     "durations",
+    "durations_by_length",
     "gate",
     "ledger",
     "log_reader",

@@ -79,7 +79,6 @@ class Sweeper:
         late = await self._db.write(self._fail_late_starts)
         stale = max(await self._expire_jobs(), await self._bury(), await self._expire_files())
         forgotten = max(await self._db.write(self._forget_creations), await self._db.write(self._forget_old))
-        forgotten = max(forgotten, await self._db.write(self._forget_deliveries))
         await self._db.write(stream.assign)
         await self._empty_log()
         return max(late, stale, forgotten)
@@ -149,10 +148,11 @@ class Sweeper:
 
     def _forget_old(self, conn: Connection) -> int:
         now = self._db.now(conn)
-        return max(tokens.forget_expired(conn, now=now, limit=BATCH), acts.forget_old(conn, now=now, limit=BATCH))
-
-    def _forget_deliveries(self, conn: Connection) -> int:
-        return delivery_log.forget_old(conn, now=self._db.now(conn), limit=BATCH)
+        return max(
+            tokens.forget_expired(conn, now=now, limit=BATCH),
+            acts.forget_old(conn, now=now, limit=BATCH),
+            delivery_log.forget_old(conn, now=now, limit=BATCH),
+        )
 
     async def _bury(self) -> int:
         """Delete the videos of deleted jobs; a row names its bytes until they are gone."""

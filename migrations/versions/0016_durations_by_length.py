@@ -1,4 +1,4 @@
-"""Durations are learned for each length of video too; those learned so far are of any length."""
+"""Durations are learned for each length of video too, in a table of their own: older replicas go on with theirs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,15 +10,16 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("durations") as batch:
-        batch.add_column(sa.Column("length", sa.Text(), server_default="", nullable=False))
-        batch.drop_constraint("pk_durations", type_="primary")
-        batch.create_primary_key("pk_durations", ["model", "length"])
+    op.create_table(
+        "durations_by_length",
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("length", sa.Text(), nullable=False),
+        sa.Column("seen", sa.Integer(), nullable=False),
+        sa.Column("mean_log", sa.Float(), nullable=False),
+        sa.Column("m2_log", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("model", "length", name=op.f("pk_durations_by_length")),
+    )
 
 
 def downgrade() -> None:
-    op.execute("DELETE FROM durations WHERE length != ''")
-    with op.batch_alter_table("durations") as batch:
-        batch.drop_constraint("pk_durations", type_="primary")
-        batch.drop_column("length")
-        batch.create_primary_key("pk_durations", ["model"])
+    op.drop_table("durations_by_length")

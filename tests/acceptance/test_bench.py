@@ -11,7 +11,13 @@ from tests.acceptance.processes import clean_environment
 from tests.postgres import Databases
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = {"start": (), "read": ("--only=SQLite",), "create": ("--only=Postgres",), "claim": ()}
+OPTIONS = {
+    "start": (),
+    "read": ("--only=SQLite",),
+    "create": ("--only=Postgres",),
+    "claim": (),
+    "events": ("--only=Postgres", "--listeners=20"),
+}
 FIGURES = {
     "start": {"start, floor", "start, new folder", "start, again"},
     "read": {f"GET /v1/jobs/{{id}}, {side}" for side in ("floor", "SQLite")},
@@ -22,6 +28,7 @@ FIGURES = {
         for rows in ("400", "2,000")
         for kind in ("Postgres", "SQLite")
     },
+    "events": {"POST to 20 listeners: p99, floor", "commit to 20 listeners: p99, Postgres"},
 }
 
 

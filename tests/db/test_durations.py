@@ -10,7 +10,7 @@ FIVE, EIGHT = {"prompt": "A boat.", "duration": 5}, {"prompt": "A boat.", "durat
 
 def expected(database: Database, given: dict[str, object], *, model: str = "veo2") -> float:
     with database.transaction() as conn:
-        return round(durations.read(conn, model).of(model, given).typical_seconds, 1)
+        return round(durations.read(conn, model, given).typical_seconds, 1)
 
 
 def observe(database: Database, given: dict[str, object], *seconds: float) -> None:
@@ -47,9 +47,7 @@ def test_durations__where_the_model_decides_those_of_the_model_count(database: D
     observe(database, FIVE, 30)
     assert expected(database, {"duration": "auto"}) == 30.0
     with database.transaction() as conn:
-        learned = durations.read_all(conn).of_model("veo2")
-    assert learned is not None
-    assert learned.seen == 3
+        assert durations.read_all(conn).of_models["veo2"].seen == 3
 
 
 def test_durations__of_a_model_never_seen_are_the_prior(database: Database) -> None:

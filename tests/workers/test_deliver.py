@@ -356,13 +356,7 @@ def post_hook(conn: Connection, post: Post, id_: str) -> webhooks.Webhook:
 async def test_disable__while_it_is_sent_leaves_nothing_to_try_again(post: Post, database: Database) -> None:
     id_, _ = post.endpoint(events=["job.created"])
     post.job()
-    going = asyncio.Event()
-
-    async def reply(_received: Received) -> bytes:
-        await going.wait()
-        return status(500)
-
-    post.receiver.answer = reply
+    going = post.receiver.holds(status(500))
     await post.worker.run_once()
     await post.receiver.came.wait()
     with database.transaction() as conn:
@@ -571,13 +565,7 @@ async def test_workers__several_send_each_once(post: Post) -> None:
 async def test_worker__that_died_is_replaced_and_its_late_word_ignored(post: Post) -> None:
     id_, _ = post.endpoint(events=["job.created"])
     post.job()
-    going = asyncio.Event()
-
-    async def reply(_received: Received) -> bytes:
-        await going.wait()
-        return status(500)
-
-    post.receiver.answer = reply
+    going = post.receiver.holds(status(500))
     await post.worker.run_once()
     await post.receiver.came.wait()
     post.clock.move(seconds=26)
