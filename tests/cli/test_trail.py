@@ -21,6 +21,8 @@ HOST_COMMANDS = {
     ("projects", "sign-in"): ["film"],
     ("keys", "create"): ["--project", "film", "--name", "laptop", "--requests-per-minute", "30"],
     ("keys", "revoke"): ["{key}", "--cancel-queued"],
+    ("upstream", "pause"): ["--reason", "Too dear."],
+    ("upstream", "resume"): [],
     ("restore",): ["--since", "2026-11-01T09:30:00Z"],
 }
 """What each command of the host that changes something is given."""
