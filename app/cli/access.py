@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli.limits import Budget, InFlight, Models, PerMinute, limits_of, per_minute
 from app.db import access, acts, ledger, revoking, schema, sign_in
 from app.db.access import Key, Project
 from app.db.engine import Connection
 from app.domain.actor import ON_THE_HOST
-from app.domain.money import micros_to_usd, usd_to_micros
+from app.domain.money import micros_to_usd
 from app.domain.secrets import DEFAULT_SCOPES, Scope
 from app.settings import Settings, SettingsError, open_database
 
@@ -23,17 +24,7 @@ projects = typer.Typer(help="Projects own jobs, keys and limits.", no_args_is_he
 keys = typer.Typer(help="Keys open a project's jobs.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-NO_LIMIT = "none"
-MOST_BUDGET_MICROS = 10**15
-CANCELED_AT_ONCE = 200
 _SPANS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-InFlight = Annotated[str | None, typer.Option(metavar="N", help="At most this many generations at once; or none.")]
-Budget = Annotated[
-    str | None, typer.Option(metavar="USD", help="At most this much reserved and spent in a month (UTC); or none.")
-]
-PerMinute = Annotated[str | None, typer.Option(metavar="N", help="At most this many requests a minute; or none.")]
 
 
 @projects.command("create")
@@ -43,10 +34,13 @@ def create_project(
     max_in_flight: InFlight = None,
     budget: Budget = None,
     requests_per_minute: PerMinute = None,
+    models: Models = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a project."""
-    limits = _limits(max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute)
+    limits = limits_of(
+        max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute, models=models
+    )
     with transaction() as (conn, now):
         project = access.create_project(conn, _named(name), now=now, **limits)
         acts.note(conn, "project.created", target=project.name, project_id=project.id, now=now, data=limits)
@@ -61,10 +55,13 @@ def limit_project(
     max_in_flight: InFlight = None,
     budget: Budget = None,
     requests_per_minute: PerMinute = None,
+    models: Models = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a project's limits; those that are not named stay. What is reserved or spent already stays too."""
-    limits = _limits(max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute)
+    limits = limits_of(
+        max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute, models=models
+    )
     with transaction() as (conn, now):
         project = access.limit_project(conn, name, **limits)
         if limits:
@@ -108,7 +105,7 @@ def create_key(
 ) -> None:
     """Create a key and print it, once: nobody can read it again."""
     granted = _scopes(scopes)
-    limit = _per_minute(requests_per_minute)
+    limit = per_minute(requests_per_minute)
     with transaction() as (conn, now):
         key, secret = access.create_key(
             conn,
@@ -120,7 +117,7 @@ def create_key(
             expires_at=None if expires is None else now + _span(expires),
             requests_per_minute=limit,
         )
-        acts.note(conn, "key.created", target=key.id, project_id=key.project_id, now=now, data=_granted(key))
+        acts.note(conn, "key.created", target=key.id, project_id=key.project_id, now=now, data=access.granted(key))
     _show([{"key": secret} | _key(key)], as_json=as_json, single=True)
 
 
@@ -141,7 +138,7 @@ def open_to_sign_ins(
     with transaction() as (conn, now):
         expires_at = None if expires is None else now + _span(expires)
         key = sign_in.open_project(conn, name, scopes=granted, now=now, expires_at=expires_at)
-        acts.note(conn, "project.opened", target=name, project_id=key.project_id, now=now, data=_granted(key))
+        acts.note(conn, "project.opened", target=name, project_id=key.project_id, now=now, data=access.granted(key))
     _show([_key(key)], as_json=as_json, single=True)
 
 
@@ -177,11 +174,11 @@ def revoke_key(
 
 def _cancel_unsent(*, project_id: str, key_id: str | None = None, reason: str) -> int:
     """Cancel in transactions of moderate size, between which a running service gets its turn; return how many."""
-    canceled, done = 0, CANCELED_AT_ONCE
-    while done >= CANCELED_AT_ONCE:
+    canceled, done = 0, revoking.AT_ONCE
+    while done >= revoking.AT_ONCE:
         with transaction() as (conn, now):
             done = revoking.cancel_unsent(
-                conn, project_id=project_id, key_id=key_id, reason=reason, now=now, limit=CANCELED_AT_ONCE
+                conn, project_id=project_id, key_id=key_id, reason=reason, now=now, limit=revoking.AT_ONCE
             )
         canceled += done
     return canceled
@@ -205,7 +202,7 @@ def transaction() -> Iterator[tuple[Connection, datetime]]:
 
 
 def _named(name: str) -> str:
-    if not re.fullmatch(r"[\w .:@/-]{1,100}", name):
+    if not re.fullmatch(access.NAME, name):
         raise SettingsError(f"{name!r} is no usable name: 1 to 100 letters, digits, spaces and . : @ / - _")
     return name
 
@@ -224,38 +221,6 @@ def _span(text: str) -> timedelta:
     return timedelta(**{_SPANS[found[2]]: int(found[1])})
 
 
-def _limits(*, max_in_flight: str | None, budget: str | None, requests_per_minute: str | None) -> dict[str, int | None]:
-    """Return the limits that were named, by their columns; `none` lifts one."""
-    limits: dict[str, int | None] = {}
-    if budget is not None:
-        limits["monthly_budget_micros"] = None if budget == NO_LIMIT else _dollars(budget)
-    if max_in_flight is not None:
-        limits["max_in_flight"] = None if max_in_flight == NO_LIMIT else _count(max_in_flight, option="--max-in-flight")
-    if requests_per_minute is not None:
-        limits["requests_per_minute"] = _per_minute(requests_per_minute)
-    return limits
-
-
-def _per_minute(text: str | None) -> int | None:
-    return None if text in (None, NO_LIMIT) else _count(text, option="--requests-per-minute")
-
-
-def _dollars(text: str) -> int:
-    try:
-        micros = usd_to_micros(text)
-    except ValueError:
-        micros = -1
-    if not 0 <= micros <= MOST_BUDGET_MICROS:
-        raise SettingsError(f"--budget {text!r}: write dollars such as 250 or 99.50, or none.")
-    return micros
-
-
-def _count(text: str, *, option: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,5}", text, re.ASCII):
-        raise SettingsError(f"{option} {text!r}: write a whole number from 1 to 999999, or none.")
-    return int(text)
-
-
 def _project(conn: Connection, project: Project, *, now: datetime) -> dict[str, Any]:
     shown = asdict(project)
     budget, month = shown.pop("monthly_budget_micros"), ledger.read_month(conn, project.id, now)
@@ -265,11 +230,6 @@ def _project(conn: Connection, project: Project, *, now: datetime) -> dict[str, 
         "reserved_usd": micros_to_usd(month.reserved_micros),
         "spent_usd": micros_to_usd(month.spent_micros),
     }
-
-
-def _granted(key: Key) -> dict[str, Any]:
-    """Return what the record keeps of a new key."""
-    return {"name": key.name, "scopes": sorted(key.scopes), "subject": key.subject}
 
 
 def _key(key: Key) -> dict[str, Any]:

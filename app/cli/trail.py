@@ -11,6 +11,7 @@ from app.cli.access import transaction
 from app.cli.restoring import moment_of
 from app.db import access, trail
 from app.db.trail import Deed
+from app.domain.actor import NAME_ON_THE_HOST
 
 COLUMNS = ["TIME", "WHAT", "OF", "BY", "SUBJECT", "FROM", "REQUEST"]
 
@@ -59,7 +60,7 @@ def _row(deed: Deed) -> list[str | Text]:
     who = deed.actor
     by = " of ".join(filter(None, (who.get("token_id"), who.get("key_id"))))
     if who.get("on_host"):
-        by = "operator on the host"
+        by = NAME_ON_THE_HOST
     elif who.get("by_itself"):
         by = "the service itself"
     rest = [who.get(name, "-") for name in ("subject", "address", "request_id")]

@@ -29,4 +29,5 @@ class Actor:
 
 
 ON_THE_HOST = Actor(on_host=True)
+NAME_ON_THE_HOST = "operator on the host"
 BY_ITSELF = Actor(by_itself=True)

@@ -50,7 +50,7 @@ async def test_document__declares_every_refusal(document: dict[str, Any]) -> Non
         for method, operation in methods.items()
         if path.startswith("/v1/")
     ]
-    assert len(operations) == 42
+    assert len(operations) == 55
     for method, path, operation in operations:
         declared = set(operation["responses"])
         assert operation["summary"] and operation["description"]
@@ -96,9 +96,15 @@ def strategies(operation: Any, known: dict[str, list[Any]]) -> Iterator[Any]:
             if f"{{{name}}}" in operation.path:
                 yield st.sampled_from(ids).flatmap(
                     lambda id_, name=name, mode=mode: operation.as_strategy(
-                        generation_mode=mode, path_parameters=id_ if isinstance(id_, dict) else {name: id_}
+                        generation_mode=mode, path_parameters=filled(operation.path, name, id_)
                     )
                 )
+
+
+def filled(path: str, name: str, id_: Any) -> dict[str, str]:
+    """Return the path's parameters; an id within another's comes with that."""
+    ids: dict[str, str] = id_ if isinstance(id_, dict) else {name: id_}
+    return {name: value for name, value in ids.items() if f"{{{name}}}" in path}
 
 
 BEYOND_A_SCHEMA = {
@@ -192,6 +198,7 @@ def test_document__is_kept(house: House, database: Database) -> None:
         minted = [tokens.mint(conn, me.key, grant, now=now)[0].id for _ in states]
     kept = [asyncio.run(uploaded(app, key)) for _ in range(4)]
     hooks, owed = endpoints(database, me)
+    strangers = [make_caller(database, project=f"other {number}") for number in range(4)]
     known = {
         "file_id": kept,
         "job_id": ids,
@@ -200,13 +207,15 @@ def test_document__is_kept(house: House, database: Database) -> None:
         "token_id": minted,
         "webhook_id": hooks,
         "delivery_id": owed,
+        "project_id": [other.project.id for other, _ in strangers],
+        "key_id": [other.key.id for other, _ in strangers],
     }
     operations = [result.ok() for result in documented.get_all_operations()]
     for operation in sorted(operations, key=lambda operation: operation.method == "delete"):
         for strategy in strategies(operation, known):
             with suppress(Unsatisfiable):  # some routes take nothing that could be wrong
                 bounded(given(case=strategy)(require_kept))()
-    assert len(answered) == 46
+    assert len(answered) == 59
     # No bytes made up by chance are a picture, or an address.
     hopeless = FOREIGN | {"POST /v1/files", "POST /v1/webhooks"}
     assert [label for label, classes in answered.items() if 2 not in classes and label not in hopeless] == []
