@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api import showing
-from app.api.deps import HouseDep
+from app.api.deps import House, HouseDep
 from app.domain.errors import NotFound
 
 FOLDER = Path(__file__).resolve().parents[1] / "web"
@@ -41,8 +41,8 @@ class Page:
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def read_page(request: Request, house: HouseDep) -> Response:
-    """The page itself, told in its head whether videos are simulated or paid for."""
-    return _served(request, _first_page(house.mode, house.max_image_bytes), origin=house.content_origin)
+    """The page itself, told in its head whether videos are simulated or paid for, and who may come in."""
+    return _served(request, _first_page(house), origin=house.content_origin)
 
 
 @router.api_route("/docs", methods=["GET", "HEAD"])
@@ -51,7 +51,7 @@ async def read_docs(request: Request, house: HouseDep) -> Response:
     return _served(request, _docs(), origin=house.content_origin)
 
 
-@router.api_route("/web/{name}", methods=["GET", "HEAD"])
+@router.api_route("/web/{name:path}", methods=["GET", "HEAD"])
 async def read_file(name: str, request: Request, house: HouseDep) -> Response:
     """A file of the page."""
     page = _files().get(name)
@@ -60,11 +60,18 @@ async def read_file(name: str, request: Request, house: HouseDep) -> Response:
     return _served(request, page, origin=house.content_origin)
 
 
-@cache
-def _first_page(mode: str, max_image_bytes: int) -> Page:
-    html = (FOLDER / "index.html").read_text("utf-8")
-    html = html.replace("{{mode}}", mode).replace("{{max_image_bytes}}", str(max_image_bytes))
+def _first_page(house: House) -> Page:
+    html = _first_page_as_written()
+    sign_ins = "yes" if house.keys.takes_sign_ins else "no"
+    facts = {"mode": house.mode, "max_image_bytes": house.max_image_bytes, "sign_ins": sign_ins}
+    for name, fact in facts.items():
+        html = html.replace(f"{{{{{name}}}}}", str(fact))
     return Page(html.encode(), "text/html; charset=utf-8")
+
+
+@cache
+def _first_page_as_written() -> str:
+    return (FOLDER / "index.html").read_text("utf-8")
 
 
 @cache
@@ -75,7 +82,8 @@ def _docs() -> Page:
 @cache
 def _files() -> dict[str, Page]:
     """Everything that may be served, read once: a name that is not in it leads nowhere."""
-    return {path.name: Page(path.read_bytes(), TYPES[path.suffix]) for path in FOLDER.iterdir() if path.suffix in TYPES}
+    served = (path for path in FOLDER.rglob("*") if path.suffix in TYPES)
+    return {path.relative_to(FOLDER).as_posix(): Page(path.read_bytes(), TYPES[path.suffix]) for path in served}
 
 
 def _served(request: Request, page: Page, *, origin: str | None) -> Response:

@@ -23,6 +23,7 @@ from app.api import (
     tokens,
     usage,
     webhooks,
+    whoami,
 )
 from app.api.cors import AllowList
 from app.api.deps import House
@@ -37,7 +38,7 @@ DESCRIPTION = (
 
 DOORS = (
     jobs, creating, forecasting, content, events, files, openai_videos, aimlapi_video, models, usage, tokens,
-    webhooks, health,
+    webhooks, whoami, health,
     admin, pages,
 )  # fmt: skip
 """They are asked in this order: what is called most comes first."""
