@@ -9,6 +9,7 @@ import { applyTheme, ThemeButton } from "./shell/theme.js";
 import { Door } from "./shell/door.js";
 import { Failed, html, Loading, render, useEffect, useLayoutEffect, useState } from "./shell/ui.js";
 import { simulated } from "./shell/page.js";
+import { stop } from "./shell/live.js";
 import { Toasts } from "./shell/toasts.js";
 import { api, isSignedIn, onEnd, signOut, whoAmI } from "./shell/session.js";
 
@@ -85,6 +86,8 @@ function App() {
   const [path, setPath] = useState(here());
   const leave = (why) => {
     signOut();
+    stop();
+    onEnd(() => {});
     if (!why) return location.replace(location.pathname); // afresh: nothing of this key's jobs stays on the page
     setMe(null);
     setReason(why);
