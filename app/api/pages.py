@@ -1,5 +1,6 @@
 """The pages for people, and their files: no build step, nothing inline, nothing from another host."""
 
+import gzip
 import hashlib
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,8 @@ POLICY = (
     "img-src 'self' blob: data:{storage}; media-src 'self' blob:{storage}; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+FOR_EVERYBODY = {"Access-Control-Allow-Origin": "*"}
+"""Modules are imported across origins only with leave; these hold nothing that is not public."""
 router = APIRouter(include_in_schema=False)
 
 
@@ -33,6 +36,10 @@ class Page:
 
     body: bytes
     content_type: str
+
+    @property
+    def is_text(self) -> bool:
+        return not self.content_type.startswith("image/jpeg")
 
     @property
     def tag(self) -> str:
@@ -49,6 +56,15 @@ async def read_page(request: Request, house: HouseDep) -> Response:
 async def read_docs(request: Request, house: HouseDep) -> Response:
     """The API's description as a page: it reads our own /openapi.json and nothing else."""
     return _served(request, _docs(), origin=house.content_origin)
+
+
+@router.api_route("/client.js", methods=["GET", "HEAD"])
+@router.api_route("/client.d.ts", methods=["GET", "HEAD"])
+async def read_client(request: Request, house: HouseDep) -> Response:
+    """The client for JavaScript, to be imported or copied, and its types."""
+    response = _served(request, _client(request.url.path.rpartition("/")[2]), origin=house.content_origin)
+    response.headers.update(FOR_EVERYBODY)
+    return response
 
 
 @router.api_route("/web/{name:path}", methods=["GET", "HEAD"])
@@ -86,10 +102,33 @@ def _files() -> dict[str, Page]:
     return {path.relative_to(FOLDER).as_posix(): Page(path.read_bytes(), TYPES[path.suffix]) for path in served}
 
 
+@cache
+def _client(name: str) -> Page:
+    content_type = TYPES[".js"] if name == "client.js" else "text/plain; charset=utf-8"
+    return Page((FOLDER / name).read_bytes(), content_type)
+
+
 def _served(request: Request, page: Page, *, origin: str | None) -> Response:
     """Answer with the file; videos and posters may also come from where links into the storage lead."""
     policy = POLICY.format(storage="" if origin is None else f" {origin}")
-    headers = {"ETag": page.tag, "Cache-Control": "no-cache", "Content-Security-Policy": policy}
-    if showing.unchanged(request.headers.get("if-none-match"), page.tag):
+    packs = page.is_text and _takes_gzip(request.headers.get("accept-encoding", ""))
+    tag = f'{page.tag[:-1]}-gzip"' if packs else page.tag
+    headers = {"ETag": tag, "Cache-Control": "no-cache", "Content-Security-Policy": policy, "Vary": "Accept-Encoding"}
+    if showing.unchanged(request.headers.get("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
-    return Response(page.body, headers=headers | {"Content-Type": page.content_type})
+    headers["Content-Type"] = page.content_type
+    if packs:
+        return Response(_packed(page.body), headers=headers | {"Content-Encoding": "gzip"})
+    return Response(page.body, headers=headers)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Tell whether an Accept-Encoding names gzip, and not to forbid it."""
+    named = (part.replace(" ", "").lower().partition(";") for part in accepted.split(","))
+    return any(name == "gzip" and weight.rstrip("0.") != "q=" for name, _, weight in named)
+
+
+@cache
+def _packed(body: bytes) -> bytes:
+    """Nothing in these files is secret, so packing them tells nobody anything."""
+    return gzip.compress(body, mtime=0)

@@ -29,10 +29,12 @@ def frame(data: str, *, event: str, id_: int | None = None) -> bytes:
 class EventStream(Response):
     """Sends frames as they come. A caller that leaves ends it; one that takes nothing is dropped by its connection."""
 
-    def __init__(self, frames: AsyncIterator[bytes]) -> None:
+    def __init__(self, frames: AsyncIterator[bytes], *, after: int | None = None) -> None:
+        """`after` numbers the place at which it begins: who is cut off before the first event goes on from there."""
         # Proxies that gather answers would hold every event back.
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type=MEDIA_TYPE)
         del self.headers["content-length"]
+        self._first = FIRST if after is None else b"id: %d\n" % after + FIRST
         self._frames = frames
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +50,7 @@ class EventStream(Response):
                 await sending
 
     async def _send_all(self, send: Send) -> None:
-        await send({"type": "http.response.body", "body": FIRST, "more_body": True})
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
         async for sent in self._frames:
             await send({"type": "http.response.body", "body": sent, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

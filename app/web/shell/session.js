@@ -1,6 +1,6 @@
 // Who is signed in. The credential is kept in memory, or in this tab's storage if asked to.
 
-import { Reelay } from "../client.js";
+import { Reelay } from "../../client.js";
 import { storage } from "./page.js";
 
 const PLACE = "reelay-key";
