@@ -56,12 +56,13 @@ function List({ api, filters, isFiltered }) {
       change({ busy: false, error });
     }
   };
+  useEffect(() => { load(); }, []);
   useEffect(() => {
-    load();
+    // Anew for each page: an end that stays in sight is news only to a new observer.
     const watch = new IntersectionObserver(([seen]) => seen.isIntersecting && now.current.ids.length && load(), { rootMargin: "400px" });
     watch.observe(end.current);
     return () => watch.disconnect();
-  }, []);
+  }, [state.ids.length]);
   useNews((job) => {
     const { ids } = now.current;
     if (job.deleted) return change({ ids: ids.filter((id) => id !== job.id) });

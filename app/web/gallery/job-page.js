@@ -43,7 +43,7 @@ export function View({ api, parameters: { id } }) {
 function Timeline({ api, job }) {
   const { data, error, again } = useLoaded((call) => api.timeline(job.id, call), [job.id, job.state, job.cost?.settled]);
   if (error) return html`<${Failed} error=${error} again=${again} />`;
-  if (!data) return html`<${Loading} lines=${4} />`;
+  if (!data) return html`<div class="timeline"><${Loading} lines=${4} /></div>`;
   const start = Date.parse(job.created_at);
   const after = (at) => `+${((Date.parse(at) - start) / 1000).toFixed(1)} s`;
   const words = (type) => type.replace("job.", "").replaceAll("_", " ").replace(/^./, (first) => first.toUpperCase());
