@@ -108,8 +108,7 @@ export class Reelay {
     while (true) {
       let asked = null;
       try {
-        const told = this.#polls ? this.#newEvents(place, signal) : this.#live("/v1/events", place, signal);
-        for await (const { event, id } of told) {
+        for await (const { event, id } of this.#happenings(place, signal)) {
           place.after = id;
           yield event;
         }
@@ -251,10 +250,6 @@ export class Reelay {
     };
     let seen = await look();
     yield seen.job;
-    if (this.#polls) {
-      yield* this.#polled(look, seen, signal);
-      return;
-    }
     place.after = eventsIn(seen.tag) ?? place.after;
     for await (const { event, id } of this.#live(`${path}/events`, place, signal)) {
       if (event.type !== "job.progress") {
@@ -267,6 +262,7 @@ export class Reelay {
       }
       yield seen.job;
     }
+    yield* this.#polled(look, seen, signal);
   }
 
   /** Waits for the next change of state; where none came, looks how far the job is. */
@@ -281,10 +277,11 @@ export class Reelay {
     }
   }
 
-  /** Yields the project's events after the place, a page at a time. */
-  async *#newEvents(place, signal) {
-    place.after ??= await this.#newest(signal);
+  /** Yields the project's events after the place, live or a page at a time. */
+  async *#happenings(place, signal) {
+    yield* this.#live("/v1/events", place, signal);
     while (this.#polls) {
+      place.after ??= await this.#newest(signal);
       const page = await this.request("GET", "/v1/events", { query: { after: place.after, limit: 100 }, signal });
       place.begun = true;
       for (const event of page.data) yield { event, id: event.id };
@@ -300,6 +297,7 @@ export class Reelay {
 
   /** Yields `{event, id}` from one connection. If it does not pass as a stream, polls are used for a while. */
   async *#live(path, place, signal) {
+    if (this.#polls) return;
     const line = new Line(signal, this.#base);
     let heard = false;
     try {
@@ -309,6 +307,7 @@ export class Reelay {
       if (!response.ok) throw refusal(response, await line.hears(response.text()));
       if (response.status === 204) return;
       if (!response.headers.get("Content-Type")?.startsWith(TEXT_EVENTS)) return this.#turnToPolls();
+      place.begun = true;
       const frames = new Frames();
       const reader = response.body.getReader();
       while (true) {
@@ -316,7 +315,7 @@ export class Reelay {
         line.rest(); // whoever takes the events may take its time
         if (done) return;
         heard = true;
-        Object.assign(place, { failures: 0, begun: true });
+        place.failures = 0;
         yield* frames.take(value);
         place.after = frames.id ?? place.after;
         place.retry = frames.retry ?? place.retry;
