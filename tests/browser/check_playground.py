@@ -11,13 +11,24 @@ from tests.browser.conftest import Reelay
 from tests.browser.person import Person
 from tests.factories import picture
 
-PLAYS = "(() => { const video = document.querySelector('.result video'); return video && video.currentTime > 0.2 && !video.paused; })()"
+PLAYS = "document.querySelector('.result video').currentTime > 0.2 && !document.querySelector('.result video').paused"
 READY = "document.querySelector('.result video')?.readyState >= 2"
+SHOWN = """() => {
+  const { duration, videoWidth, videoHeight } = document.querySelector(".result video");
+  return [Math.round(duration), videoWidth, videoHeight];
+}"""
+ASK_UNTIL_IT_ENDS = """async () => {
+  while (document.querySelector("#make")) {
+    document.querySelector(".pills input:not(:checked)")?.click();
+    await new Promise((turn) => setTimeout(turn, 500));
+  }
+}"""
 STATE = "document.querySelector('.result .state')?.textContent"
 
 
 def newest(reelay: Reelay, count: int = 1) -> list[dict[str, Any]]:
-    jobs: list[dict[str, Any]] = reelay.client.get("/v1/jobs", params={"limit": count}).raise_for_status().json()["data"]
+    page = reelay.client.get("/v1/jobs", params={"limit": count}).raise_for_status().json()
+    jobs: list[dict[str, Any]] = page["data"]
     return jobs
 
 
@@ -38,8 +49,7 @@ def test_first_video__by_mouse(person: Person, reelay: Reelay) -> None:
     assert person.page.run(f"() => {STATE}") == "Ready"
     person.clicks(".result video")
     person.sees(PLAYS)
-    video = person.page.run("() => { const { duration, videoWidth, videoHeight } = document.querySelector('.result video'); return [Math.round(duration), videoWidth, videoHeight]; }")
-    assert video == [5, 1280, 720]
+    assert person.page.run(SHOWN) == [5, 1280, 720]
     assert len(reelay.jobs()) == len(before) + 1
 
 
@@ -131,21 +141,30 @@ def test_four_variations__are_priced_together_and_differ(insider: Person, reelay
     assert len({job["input"]["seed"] for job in newest(reelay, 4)}) == 4
 
 
+def half_a_seed(person: Person) -> None:
+    person.clicks(".more summary")
+    person.empties("[name=seed]")
+    person.types("1.5")
+
+
 @pytest.mark.parametrize(
     ("spoil", "field", "words"),
     [
         (lambda person: person.empties("[name=prompt]"), "[name=prompt]", "Describe what should happen."),
         (lambda person: person.clicks(".media button", "Remove"), "[name=image_url]", "Image is needed."),
-        (lambda person: (person.clicks(".more summary"), person.empties("[name=seed]"), person.types("1.5")), "[name=seed]", "'seed'"),
+        (half_a_seed, "[name=seed]", "'seed'"),
     ],
     ids=["prompt", "image", "seed"],
 )
-def test_refusal__stands_beside_its_field(insider: Person, reelay: Reelay, spoil: Callable[[Person], Any], field: str, words: str) -> None:
+def test_refusal__stands_beside_its_field(
+    insider: Person, reelay: Reelay, spoil: Callable[[Person], Any], field: str, words: str
+) -> None:
     before = reelay.jobs()
     spoil(insider)
     insider.clicks("#make")
     insider.sees(f"document.activeElement.matches('{field}[aria-invalid=true]')")
-    assert words in insider.sees(f"document.querySelector('{field}').closest('.field').querySelector('.error')?.innerText")
+    beside = f"document.querySelector('{field}').closest('.field').querySelector('.error')"
+    assert words in insider.sees(f"{beside}?.innerText")
     assert reelay.jobs() == before
 
 
@@ -156,7 +175,7 @@ def test_expired_session__ends_at_the_door_and_keeps_what_was_typed(person: Pers
     person.presses("Enter")
     rewrites(person, "A boat, half described")
     # The page asks for the estimate, or for news, until the token has ended.
-    person.page.run("async () => { while (document.querySelector('#make')) { document.querySelector('.pills input:not(:checked)')?.click(); await new Promise((turn) => setTimeout(turn, 500)); } }")
+    person.page.run(ASK_UNTIL_IT_ENDS)
     person.sees_text("was revoked, or its time is over", within="#sign-in .error")
     person.sees("document.activeElement.matches('#sign-in input')")
     person.types(reelay.key)

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -76,12 +78,12 @@ def stranger() -> Iterator[Site]:
         yield site
 
 
-@pytest.fixture(scope="session")
-def reelay(shop: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reelay]:
-    folder = tmp_path_factory.mktemp("reelay")
+@contextmanager
+def open_reelay(folder: Path, *, origins: str = "") -> Iterator[Reelay]:
+    """Serve with the sandbox, thirty times as fast as the real upstream, until the block ends."""
     port = free_port()
     command = ["app.cli", "serve", "--sandbox", "--sandbox-speed", "30", "--port", str(port)]
-    environment = {"REELAY_DATA_DIR": str(folder / "data"), "REELAY_CORS_ORIGINS": shop.origin}
+    environment = {"REELAY_DATA_DIR": str(folder / "data"), "REELAY_CORS_ORIGINS": origins}
     process = Process(command, log=folder / "serve.log", ready="Development key: ", environment=environment)
     try:
         process.start()
@@ -92,6 +94,12 @@ def reelay(shop: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ree
         process.stop()
     finally:
         process.close()
+
+
+@pytest.fixture(scope="session")
+def reelay(shop: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reelay]:
+    with open_reelay(tmp_path_factory.mktemp("reelay"), origins=shop.origin) as service:
+        yield service
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 from tests.browser.chromium import Page
 
 PATIENCE_MS = 30_000
-KEYS = {"Tab": 9, "Enter": 13, " ": 32, "Escape": 27, "ArrowDown": 40, "ArrowRight": 39}
+KEYS = {"Tab": 9, "Enter": 13, " ": 32, "Escape": 27, "ArrowDown": 40, "ArrowRight": 39, "Home": 36, "End": 35}
 TEXTS = {"Enter": "\r", " ": " "}
 SEE = """async (patience, seen) => {
   const began = performance.now();
@@ -41,7 +41,9 @@ class Person:
     def sees_text(self, text: str, *, within: str = "body") -> None:
         self.sees(f"document.querySelector({json.dumps(within)})?.innerText.includes({json.dumps(text)})")
 
-    def looks(self, *, width: int = 1280, height: int = 900, scheme: str = "light", motion: str = "no-preference") -> None:
+    def looks(
+        self, *, width: int = 1280, height: int = 900, scheme: str = "light", motion: str = "no-preference"
+    ) -> None:
         """Take a screen of this size and a device that is set so."""
         self.page.ask(
             "Emulation.setDeviceMetricsOverride",
@@ -56,8 +58,8 @@ class Person:
 
     def points_at(self, selector: str, text: str = "") -> tuple[float, float]:
         """Move the mouse there; what is not there yet is waited for."""
-        wanted = f"[...document.querySelectorAll({json.dumps(selector)})].some((one) => one.textContent.includes({json.dumps(text)}) && one.checkVisibility())"
-        self.sees(wanted)
+        matches = f"one.textContent.includes({json.dumps(text)}) && one.checkVisibility()"
+        self.sees(f"[...document.querySelectorAll({json.dumps(selector)})].some((one) => {matches})")
         x, y = self.page.run(PLACE, selector, text)
         self.page.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
         return x, y
