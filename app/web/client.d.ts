@@ -139,7 +139,7 @@ export interface Options {
   /**
    * A client token (or, in a back end, a key), or a function that returns one. What a function promises is kept until the
    * service answers 401: then it is asked again, with `{ refused: true }`, once for all that wait, and each request is sent
-   * once more. A function that returns text at once is asked for every request.
+   * once more. A function that returns text at once is asked for every request. What it throws, the call throws.
    */
   credential: string | ((asked: { refused: boolean }) => string | Promise<string>);
   fetch?: typeof globalThis.fetch;

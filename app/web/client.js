@@ -80,6 +80,7 @@ export class Reelay {
       let asked = null;
       try {
         for await (const seen of this.#looks(pathOf(job), place, signal)) {
+          signal?.throwIfAborted();
           place.begun = true;
           const text = JSON.stringify(seen);
           if (text !== last) yield seen;
@@ -109,6 +110,7 @@ export class Reelay {
       let asked = null;
       try {
         for await (const { event, id } of this.#happenings(place, signal)) {
+          signal?.throwIfAborted();
           place.after = id;
           yield event;
         }
@@ -262,15 +264,16 @@ export class Reelay {
       }
       yield seen.job;
     }
-    yield* this.#polled(look, seen, signal);
+    yield* this.#polled(look, seen, place, signal);
   }
 
   /** Waits for the next change of state; where none came, looks how far the job is. */
-  async *#polled(look, seen, signal) {
+  async *#polled(look, seen, place, signal) {
     let wait = WAIT_SECONDS;
     while (this.#polls) {
       const began = Date.now();
       const found = await look({ query: { wait }, headers: seen.tag ? { "If-None-Match": seen.tag } : {} });
+      place.failures = 0;
       if (found) yield (seen = found).job;
       wait = found || !wait ? WAIT_SECONDS : 0;
       await pause(POLL_PAUSE_MS - (Date.now() - began), signal);
@@ -283,7 +286,7 @@ export class Reelay {
     while (this.#polls) {
       place.after ??= await this.#newest(signal);
       const page = await this.request("GET", "/v1/events", { query: { after: place.after, limit: 100 }, signal });
-      place.begun = true;
+      Object.assign(place, { failures: 0, begun: true });
       for (const event of page.data) yield { event, id: event.id };
       if (!page.has_more) await pause(LIST_PAUSE_MS, signal);
     }

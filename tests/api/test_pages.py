@@ -17,9 +17,7 @@ from tests.api.conftest import ClientFor, require_error
 FOLDER = Path(pages.FOLDER)
 SAMPLE = "sample.jpg"
 SERVED = sorted(
-    path.relative_to(FOLDER).as_posix()
-    for path in FOLDER.rglob("*")
-    if path.suffix in (".css", ".js", ".svg", ".jpg")
+    path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.suffix in (".css", ".js", ".svg", ".jpg")
 )
 SCRIPTS = [name for name in SERVED if name.endswith(".js")]
 VENDORED = [name for name in SERVED if name.startswith("vendor/")]

@@ -1,6 +1,6 @@
 // Light, dark, or as the device has it. What is chosen is remembered by this browser; it is no secret.
 
-import { html, useState } from "./ui.js";
+import { html, useEffect, useState } from "./ui.js";
 import { storage } from "./page.js";
 
 const PLACE = "reelay-theme";
@@ -14,6 +14,11 @@ export function applyTheme(theme = chosen()) {
 
 export function ThemeButton() {
   const [theme, set] = useState(chosen() ?? (wishedDark.matches ? "dark" : "light"));
+  useEffect(() => {
+    const follow = () => chosen() || set(wishedDark.matches ? "dark" : "light");
+    wishedDark.addEventListener("change", follow);
+    return () => wishedDark.removeEventListener("change", follow);
+  }, []);
   const other = theme === "dark" ? "light" : "dark";
   const change = () => {
     storage("localStorage")?.setItem(PLACE, other);
