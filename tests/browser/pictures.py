@@ -65,6 +65,7 @@ def main() -> None:
                 page.run(PLAY)
                 person.sees("document.querySelector('.result video').currentTime > 2")
                 page.run("() => document.querySelector('.result video').pause()")
+                page.run("() => scrollTo(0, 0)")
                 take(person, "page.png")
                 person.looks(width=SIZE[0], height=640, scheme="dark")
                 person.clicks("nav a", "Gallery")
