@@ -74,6 +74,11 @@ class KeyRing:
         self._clock = clock
         self._kept: dict[str, tuple[float, Caller]] = {}
 
+    @property
+    def takes_sign_ins(self) -> bool:
+        """Whether access tokens of an identity provider are credentials here."""
+        return self._desk is not None
+
     async def by_secret(self, db: Database, secret: str) -> Caller | None:
         """Return who calls with this secret; None unless it is a credential that works.
 

@@ -231,6 +231,8 @@ def _actor(request: Request, caller: Caller) -> Actor:
     )
 
 
+Anybody = Annotated[Caller, Depends(Admitted(None))]
+"""Whoever has a working credential."""
 Reader = Annotated[Caller, Depends(Admitted(Scope.JOBS_READ))]
 Writer = Annotated[Caller, Depends(Admitted(Scope.JOBS_WRITE))]
 Creator = Annotated[Caller, Depends(Admitted(Scope.JOBS_WRITE, creates=True))]

@@ -1,5 +1,6 @@
 """The pages for people, and their files: no build step, nothing inline, nothing from another host."""
 
+import gzip
 import hashlib
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api import showing
-from app.api.deps import HouseDep
+from app.api.deps import House, HouseDep
 from app.domain.errors import NotFound
 
 FOLDER = Path(__file__).resolve().parents[1] / "web"
@@ -37,14 +38,18 @@ class Page:
     content_type: str
 
     @property
+    def is_text(self) -> bool:
+        return not self.content_type.startswith("image/jpeg")
+
+    @property
     def tag(self) -> str:
         return f'"{hashlib.sha256(self.body).hexdigest()[:24]}"'
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def read_page(request: Request, house: HouseDep) -> Response:
-    """The page itself, told in its head whether videos are simulated or paid for."""
-    return _served(request, _first_page(house.mode, house.max_image_bytes), origin=house.content_origin)
+    """The page itself, told in its head whether videos are simulated or paid for, and who may come in."""
+    return _served(request, _first_page(house), origin=house.content_origin)
 
 
 @router.api_route("/docs", methods=["GET", "HEAD"])
@@ -62,7 +67,7 @@ async def read_client(request: Request, house: HouseDep) -> Response:
     return response
 
 
-@router.api_route("/web/{name}", methods=["GET", "HEAD"])
+@router.api_route("/web/{name:path}", methods=["GET", "HEAD"])
 async def read_file(name: str, request: Request, house: HouseDep) -> Response:
     """A file of the page."""
     page = _files().get(name)
@@ -71,11 +76,18 @@ async def read_file(name: str, request: Request, house: HouseDep) -> Response:
     return _served(request, page, origin=house.content_origin)
 
 
-@cache
-def _first_page(mode: str, max_image_bytes: int) -> Page:
-    html = (FOLDER / "index.html").read_text("utf-8")
-    html = html.replace("{{mode}}", mode).replace("{{max_image_bytes}}", str(max_image_bytes))
+def _first_page(house: House) -> Page:
+    html = _first_page_as_written()
+    sign_ins = "yes" if house.keys.takes_sign_ins else "no"
+    facts = {"mode": house.mode, "max_image_bytes": house.max_image_bytes, "sign_ins": sign_ins}
+    for name, fact in facts.items():
+        html = html.replace(f"{{{{{name}}}}}", str(fact))
     return Page(html.encode(), "text/html; charset=utf-8")
+
+
+@cache
+def _first_page_as_written() -> str:
+    return (FOLDER / "index.html").read_text("utf-8")
 
 
 @cache
@@ -86,7 +98,8 @@ def _docs() -> Page:
 @cache
 def _files() -> dict[str, Page]:
     """Everything that may be served, read once: a name that is not in it leads nowhere."""
-    return {path.name: Page(path.read_bytes(), TYPES[path.suffix]) for path in FOLDER.iterdir() if path.suffix in TYPES}
+    served = (path for path in FOLDER.rglob("*") if path.suffix in TYPES)
+    return {path.relative_to(FOLDER).as_posix(): Page(path.read_bytes(), TYPES[path.suffix]) for path in served}
 
 
 @cache
@@ -98,7 +111,24 @@ def _client(name: str) -> Page:
 def _served(request: Request, page: Page, *, origin: str | None) -> Response:
     """Answer with the file; videos and posters may also come from where links into the storage lead."""
     policy = POLICY.format(storage="" if origin is None else f" {origin}")
-    headers = {"ETag": page.tag, "Cache-Control": "no-cache", "Content-Security-Policy": policy}
-    if showing.unchanged(request.headers.get("if-none-match"), page.tag):
+    packs = page.is_text and _takes_gzip(request.headers.get("accept-encoding", ""))
+    tag = f'{page.tag[:-1]}-gzip"' if packs else page.tag
+    headers = {"ETag": tag, "Cache-Control": "no-cache", "Content-Security-Policy": policy, "Vary": "Accept-Encoding"}
+    if showing.unchanged(request.headers.get("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
-    return Response(page.body, headers=headers | {"Content-Type": page.content_type})
+    headers["Content-Type"] = page.content_type
+    if packs:
+        return Response(_packed(page.body), headers=headers | {"Content-Encoding": "gzip"})
+    return Response(page.body, headers=headers)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Tell whether an Accept-Encoding names gzip, and not to forbid it."""
+    named = (part.replace(" ", "").lower().partition(";") for part in accepted.split(","))
+    return any(name == "gzip" and weight.rstrip("0.") != "q=" for name, _, weight in named)
+
+
+@cache
+def _packed(body: bytes) -> bytes:
+    """Nothing in these files is secret, so packing them tells nobody anything."""
+    return gzip.compress(body, mtime=0)

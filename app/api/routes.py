@@ -28,6 +28,7 @@ from app.api import (
     tokens,
     usage,
     webhooks,
+    whoami,
 )
 from app.api.cors import AllowList
 from app.api.deps import House
@@ -42,7 +43,7 @@ DESCRIPTION = (
 
 DOORS = (
     jobs, creating, forecasting, content, events, files, openai_videos, aimlapi_video, models, usage, tokens,
-    webhooks, health,
+    webhooks, whoami, health,
     admin_overview, admin_jobs, admin_upstream, admin_projects, admin_keys, admin_deliveries, pages,
 )  # fmt: skip
 """They are asked in this order: what is called most comes first."""
