@@ -30,6 +30,7 @@ class Needs(Enum):
     """What a route asks of whoever comes."""
 
     NOTHING = "nothing"
+    ANY = "a credential that works"
     READ = "jobs:read"
     WRITE = "jobs:write"
     KEY = "a key, of any scope"
@@ -39,7 +40,8 @@ class Needs(Enum):
 
 
 ROUTES: dict[tuple[str, str], Needs] = {
-    **{(method, path): Needs.NOTHING for method in ("GET", "HEAD") for path in ("/", "/web/{name}")},
+    **{(method, path): Needs.NOTHING for method in ("GET", "HEAD") for path in ("/", "/web/{name:path}")},
+    **{(method, path): Needs.NOTHING for method in ("GET", "HEAD") for path in ("/client.js", "/client.d.ts")},
     **{(method, path): Needs.NOTHING for method in ("GET", "HEAD") for path in ("/healthz", "/readyz")},
     **{(method, path): Needs.NOTHING for method in ("GET", "HEAD") for path in ("/openapi.json", "/docs")},
     ("GET", "/v1/jobs"): Needs.READ,
@@ -66,6 +68,7 @@ ROUTES: dict[tuple[str, str], Needs] = {
     ("GET", "/v1/models"): Needs.READ,
     ("GET", "/v1/models/{model_id:path}"): Needs.READ,
     ("GET", "/v1/usage"): Needs.READ,
+    ("GET", "/v1/whoami"): Needs.ANY,
     ("POST", "/v1/files"): Needs.WRITE,
     ("GET", FILE): Needs.READ,
     ("DELETE", FILE): Needs.WRITE,
@@ -99,6 +102,7 @@ INVALID = frozenset(CREDENTIALS[:9])
 """They open nothing anywhere, whatever they once could."""
 ALLOWED: dict[Needs, set[str]] = {
     Needs.NOTHING: set(CREDENTIALS),
+    Needs.ANY: set(CREDENTIALS) - INVALID - {"token for another origin"},
     Needs.READ: {
         "key that reads",
         "key that does both",
@@ -174,7 +178,7 @@ def secrets(database: Database, house: House, clock: Clock) -> dict[str, str | N
 
 def path_of(template: str, *, id_: str = "0") -> str:
     """Fill in ids that lead nowhere: 404 says that one came in."""
-    path = template.replace("{model_id:path}", "veo2").replace("{name}", "style.css")
+    path = template.replace("{model_id:path}", "veo2").replace("{name:path}", "style/tokens.css")
     for name, prefix in PREFIXES.items():
         path = path.replace(f"{{{name}}}", f"{prefix}_{id_}")
     return path

@@ -16,9 +16,17 @@ from tests.api.conftest import ClientFor, require_error
 
 FOLDER = Path(pages.FOLDER)
 SAMPLE = "sample.jpg"
-SERVED = sorted(path.name for path in FOLDER.iterdir() if path.suffix in (".css", ".js", ".svg", ".jpg"))
-WRITTEN = [FOLDER / name for name in [*SERVED, "index.html", "docs.html"] if name != SAMPLE]
-LARGEST = 52_000
+SERVED = sorted(
+    path.relative_to(FOLDER).as_posix()
+    for path in FOLDER.rglob("*")
+    if path.suffix in (".css", ".js", ".svg", ".jpg")
+)
+SCRIPTS = [name for name in SERVED if name.endswith(".js")]
+VENDORED = [name for name in SERVED if name.startswith("vendor/")]
+WRITTEN = [name for name in [*SERVED, "index.html", "docs.html"] if name != SAMPLE and name not in VENDORED]
+ENTRIES = {"app.js", "docs.js", "client.js"}
+LARGEST = 120_000
+IMPORT = re.compile(r"""(?:\bfrom|\bimport)\s*\(?\s*["']([^"'\s]+)["']""")
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -47,8 +55,10 @@ def database_kind() -> str:
 
 @pytest.fixture
 def visitor(client_for: ClientFor) -> httpx2.AsyncClient:
-    """Somebody without a key."""
-    return client_for()
+    """Somebody without a key, who takes files as they are."""
+    client = client_for()
+    client.headers["accept-encoding"] = "identity"
+    return client
 
 
 class Elements(HTMLParser):
@@ -96,6 +106,7 @@ async def test_read_page__tells_the_mode(client_for: ClientFor, house: House, mo
     metas = Elements(answer.text).metas()
     assert metas["reelay-mode"] == mode
     assert metas["reelay-max-image-bytes"] == "12345678"
+    assert metas["reelay-sign-ins"] == "no"
     assert "{{" not in answer.text
 
 
@@ -106,12 +117,12 @@ async def test_docs__is_a_page_under_the_same_policy(visitor: httpx2.AsyncClient
     assert docs.headers["x-frame-options"] == "DENY"
 
 
-@pytest.mark.parametrize(("path", "script"), [("/", "web/page.js"), ("/docs", "web/docs.js")])
+@pytest.mark.parametrize(("path", "script"), [("/", "web/app.js"), ("/docs", "web/docs.js")])
 async def test_read_page__refers_only_to_files_that_are_there(
     visitor: httpx2.AsyncClient, path: str, script: str
 ) -> None:
     references = Elements((await visitor.get(path)).text).references()
-    assert {"web/style.css", script, "web/favicon.svg"} <= set(references)
+    assert {"web/style/tokens.css", script, "web/favicon.svg"} <= set(references)
     for reference in references:
         if reference == "openapi.json":
             continue
@@ -121,16 +132,14 @@ async def test_read_page__refers_only_to_files_that_are_there(
 
 
 def test_modules__import_only_modules_that_are_there() -> None:
-    imported = {
-        name
-        for path in FOLDER.glob("*.js")
-        for name in re.findall(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""", path.read_text("utf-8"))
-    }
-    assert imported
-    assert {name.removeprefix("./") for name in imported} | {"page.js", "docs.js", "client.js"} == {
-        p.name for p in FOLDER.glob("*.js")
-    }
-    assert all(name.startswith("./") for name in imported)
+    imported = set()
+    for name in SCRIPTS:
+        for target in IMPORT.findall((FOLDER / name).read_text("utf-8")):
+            assert target.startswith("."), (name, target)  # there is no import map
+            found = (FOLDER / name).parent.joinpath(target).resolve()
+            # Of the root there is the client alone, which lies in the folder.
+            imported.add("client.js" if found == FOLDER.parent / "client.js" else found.relative_to(FOLDER).as_posix())
+    assert imported | ENTRIES == set(SCRIPTS)
 
 
 @pytest.mark.parametrize("name", SERVED)
@@ -143,7 +152,7 @@ async def test_read_file__serves_the_file_as_it_is(visitor: httpx2.AsyncClient, 
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("path", ["/", "/web/style.css", f"/web/{SAMPLE}"])
+@pytest.mark.parametrize("path", ["/", "/web/style/tokens.css", f"/web/{SAMPLE}"])
 async def test_read_file__not_modified(visitor: httpx2.AsyncClient, path: str) -> None:
     first = await visitor.get(path)
     again = await visitor.get(path, headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
@@ -153,7 +162,7 @@ async def test_read_file__not_modified(visitor: httpx2.AsyncClient, path: str) -
     assert (await visitor.get(path, headers={"If-None-Match": '"other"'})).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/web/page.js"])
+@pytest.mark.parametrize("path", ["/", "/web/app.js"])
 async def test_read_file__head(visitor: httpx2.AsyncClient, path: str) -> None:
     whole, head = await visitor.get(path), await visitor.head(path)
     assert (head.status_code, head.headers["content-length"]) == (200, str(len(whole.content)))
@@ -169,15 +178,17 @@ async def test_read_file__head(visitor: httpx2.AsyncClient, path: str) -> None:
         "/web/__init__.py",
         "/web/docs.html",
         "/web/index.html",  # without its mode it is not the page
-        "/web/page.js/",
-        "/web/PAGE.JS",
+        "/web/app.js/",
+        "/web/APP.JS",
         "/web/%2e%2e/main.py",
         "/web/..%2fmain.py",
         "/web/..%5cmain.py",
         "/web/..%2f..%2fpyproject.toml",
         "/web/%2fetc%2fpasswd",
-        "/web/page.js%00.css",
-        "/web/sub/page.js",
+        "/web/app.js%00.css",
+        "/web/vendor",
+        "/web/vendor/preact-LICENSE.txt",
+        "/web/vendor/app.js",
     ],
 )
 async def test_read_file__refuses_what_is_no_file_of_the_page(visitor: httpx2.AsyncClient, path: str) -> None:
@@ -186,7 +197,7 @@ async def test_read_file__refuses_what_is_no_file_of_the_page(visitor: httpx2.As
 
 
 async def test_read_file__only_reads(visitor: httpx2.AsyncClient) -> None:
-    for path in ("/", "/web/page.js"):
+    for path in ("/", "/web/app.js"):
         refused = await visitor.post(path)
         require_error(refused, 405)
         assert refused.headers["allow"] == "GET, HEAD"
@@ -206,37 +217,55 @@ def test_document__has_nothing_inline(name: str) -> None:
     assert all(found.get("src") for tag, found in document.found if tag == "script")
 
 
-def test_document__labels_its_fields() -> None:
-    document = Elements((FOLDER / "index.html").read_text("utf-8"))
-    labelled = {found.get("for") for tag, found in document.found if tag == "label"}
-    fields = {found.get("id") for tag, found in document.found if tag in ("input", "select", "textarea")}
-    assert {name for name in fields if name} == labelled - {None}
-    ids = [found["id"] for _, found in document.found if "id" in found]
-    assert len(ids) == len(set(ids))
+def test_files__name_no_other_host() -> None:
+    for name in WRITTEN:
+        assert not FOREIGN.search((FOLDER / name).read_text("utf-8").replace(XML_NAMESPACE, "")), name
+    for name in VENDORED:
+        text = re.sub(r"http://www\.w3\.org/\d+/", "", (FOLDER / name).read_text("utf-8"))
+        assert not FOREIGN.search(text), name
 
 
-def test_document__never_sends_a_key_by_itself() -> None:
-    """Were the script missing, submitting the form must not put the key into an address."""
-    document = Elements((FOLDER / "index.html").read_text("utf-8"))
-    [key] = [found for _, found in document.found if found.get("id") == "key"]
-    assert "name" not in key
-
-
-@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
-def test_files__name_no_other_host(path: Path) -> None:
-    assert not FOREIGN.search(path.read_text("utf-8").replace(XML_NAMESPACE, ""))
-
-
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.js")), ids=lambda path: path.name)
-def test_scripts__write_text_never_markup(path: Path) -> None:
+def test_scripts__write_text_never_markup() -> None:
     unsafe = (
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|srcdoc|javascript:"
     )
-    assert not re.search(unsafe, path.read_text("utf-8"))
+    for name in set(SCRIPTS) - set(VENDORED):
+        assert not re.search(unsafe, (FOLDER / name).read_text("utf-8")), name
+    for name in VENDORED:
+        assert not re.search(r"\beval\b|new Function", (FOLDER / name).read_text("utf-8")), name
 
 
-def test_files__are_small() -> None:
-    assert sum(path.stat().st_size for path in WRITTEN if path.name != "client.js") < LARGEST
+def test_files__are_short_and_vendored_ones_name_their_licence() -> None:
+    for name in WRITTEN:
+        if name != "client.js":
+            assert (FOLDER / name).read_text("utf-8").count("\n") < 300, name
+    for name in VENDORED:
+        [licence] = re.findall(r"^/\*! .* licence.*: see (\S+) \*/", (FOLDER / name).read_text("utf-8"))
+        assert (FOLDER / "vendor" / licence).is_file()
+
+
+async def test_files__are_small(visitor: httpx2.AsyncClient) -> None:
+    """All of them together, as they are sent: those of every view, the client, the vendored ones, the sample."""
+    visitor.headers["accept-encoding"] = "gzip"
+    sent = 0
+    for path in ("/", "/docs", *(f"/web/{name}" for name in SERVED)):
+        async with visitor.stream("GET", path) as answer:
+            sent += len(b"".join([part async for part in answer.aiter_raw()]))
+    assert 0 < sent < LARGEST
+
+
+@pytest.mark.parametrize("accepted", ["gzip", "br, GZIP;q=0.5", "identity", "gzip;q=0", "gzip; q=0.0, br", ""])
+async def test_read_file__packs_for_whoever_takes_it(visitor: httpx2.AsyncClient, accepted: str) -> None:
+    plain = await visitor.get("/web/app.js")
+    answer = await visitor.get("/web/app.js", headers={"Accept-Encoding": accepted})
+    packs = accepted in ("gzip", "br, GZIP;q=0.5")
+    assert answer.headers.get("content-encoding") == ("gzip" if packs else None)
+    assert answer.content == plain.content
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert (answer.headers["etag"] != plain.headers["etag"]) == packs
+    assert (int(answer.headers["content-length"]) < len(plain.content)) == packs
+    picture = await visitor.get(f"/web/{SAMPLE}", headers={"Accept-Encoding": accepted})
+    assert "content-encoding" not in picture.headers
 
 
 @pytest.mark.parametrize(("name", "kind"), [("client.js", "text/javascript"), ("client.d.ts", "text/plain")])

@@ -169,6 +169,10 @@ class Page:
         assert "errorText" not in answer, f"{url}: {answer['errorText']}"
         self._browser.wait_for(self._session, "Page.loadEventFired", count=self._opened)
 
+    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send one command that concerns this page, and return its result."""
+        return self._browser.ask(method, session=self._session, **parameters)
+
     def run(self, script: str, *given: Any) -> Any:
         """Call a function of the page, or one written out, as if a person had clicked; return what it comes to."""
         arguments = ", ".join(map(json.dumps, given))

@@ -11,9 +11,17 @@ import pytest
 
 from tests.acceptance.processes import Process, clean_environment, free_port
 from tests.browser.chromium import Chromium, Page
+from tests.browser.person import Person
 from tests.browser.sites import Site, open_site
 
 OURS = "asked-by-the-tests"
+LOAD_FOREIGN = """(src) => new Promise((tell) => {
+  const image = new Image();
+  image.onload = image.onerror = ({ type }) => tell(type);
+  image.src = src;
+})"""
+REFUSED = "Failed to load resource: the server responded with a status of 4"
+"""What Chromium notes of an answer that refuses something, which is no fault of a page."""
 
 
 class Reelay:
@@ -109,3 +117,33 @@ def shop_page(page: Page, shop: Site) -> Page:
 def strange_page(page: Page, stranger: Site) -> Page:
     page.open(f"{stranger.origin}/visit.html")
     return page
+
+
+@pytest.fixture
+def own_page(page: Page, reelay: Reelay, shop: Site) -> Iterator[Page]:
+    """Check afterwards that a page asked nobody else, complained of nothing, and would have complained."""
+    yield page
+    assert {url for url in page.requested() if not url.startswith((f"{reelay.base}/", "blob:", "data:"))} == set()
+    assert [text for text in page.complaints() if not text.startswith(REFUSED)] == []
+    assert reelay.key not in str(page.requested())
+    assert page.run(LOAD_FOREIGN, f"{shop.origin}/sample.jpg") == "error"
+    assert [text for text in page.complaints() if "Content Security Policy" in text]
+    assert page.run("() => { try { return eval('1') } catch (error) { return error.name } }") == "EvalError"
+
+
+@pytest.fixture
+def person(own_page: Page) -> Person:
+    """Somebody before the page, on a usual screen."""
+    somebody = Person(own_page)
+    somebody.looks()
+    return somebody
+
+
+@pytest.fixture
+def insider(person: Person, reelay: Reelay) -> Person:
+    """Somebody whose tab holds the key, in the playground."""
+    kept = f"sessionStorage.setItem('reelay-key', {json.dumps(reelay.key)})"
+    person.page.ask("Page.addScriptToEvaluateOnNewDocument", source=kept)
+    person.page.open(f"{reelay.base}/")
+    person.sees("document.querySelector('#make')")
+    return person

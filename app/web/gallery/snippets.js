@@ -1,6 +1,7 @@
 // A job's request as code that makes it again.
 
 const BASE = new URL("./", location.href).href.replace(/\/$/, "");
+const CLIENT = JSON.stringify("./client.js");
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** What was asked for, as it would be sent again. */
@@ -27,7 +28,7 @@ answer = httpx2.post(
     timeout=90,
 )
 print(answer.raise_for_status().json()["status"])`,
-  JavaScript: (job) => `import { Reelay } from "./client.js"; // from ${BASE}/client.js
+  JavaScript: (job) => `import { Reelay } from ${CLIENT}; // a copy of ${BASE}/client.js
 
 const reelay = new Reelay({ baseUrl: "${BASE}", credential: process.env.KEY });
 const job = await reelay.create(${JSON.stringify(requestOf(job), null, 2)});

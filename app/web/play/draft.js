@@ -31,13 +31,13 @@ export function useDraft() {
 /** Starts anew from a job: its model and its input, the uploads in it as pictures again. */
 export async function takeUp(job, { also = {} } = {}) {
   const values = {};
-  for (const [name, value] of Object.entries(job.input ?? {})) values[name] = await revived(value);
+  for (const [name, value] of Object.entries(job.input ?? {})) values[name] = await revived(value, name);
   change(draft, { model: job.model, values: { ...values, ...also }, count: 1 });
   location.hash = "#/";
 }
 
-async function revived(value) {
-  if (Array.isArray(value)) return Promise.all(value.map(revived));
+async function revived(value, name) {
+  if (Array.isArray(value)) return Promise.all(value.map((one) => revived(one, name)));
   if (typeof value === "string" && value.startsWith("file_")) return Media.ofFile(value);
-  return /^https?:/.test(value) ? Media.ofLink(value) : value;
+  return /url|image|video|audio/.test(name) && /^https?:/.test(value) ? Media.ofLink(value) : value;
 }

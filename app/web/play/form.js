@@ -47,7 +47,9 @@ export function Form({ api, models }) {
       const made = [];
       await order(api, { model, input, count, cap: quote.usd, onMade: (job) => {
         put(job);
-        change(stage, { ids: [...made, made.push(job.id) && job.id], still });
+        made.push(job.id);
+        change(stage, { ids: [...made], still });
+        if (made.length === 1) setTimeout(() => document.querySelector(".results").scrollIntoView({ block: "nearest" }));
       } });
     } catch (error) {
       const field = fieldOf(error);

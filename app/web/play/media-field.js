@@ -64,7 +64,7 @@ export function MediaField({ name, label, value, error, required, ratio, pastes,
       <button type="button" class="link" aria-expanded=${linking} onClick=${() => setLinking(!linking)}>Use a link</button>
       ${value && html`<button type="button" class="link" onClick=${() => { setOwn(""); onChange(undefined); }}>Remove</button>`}
     </div>
-    ${linking && html`<input class="box" type="url" aria-label=${`Link for ${label}`} placeholder="https:…"
+    ${linking && html`<input class="box" type="url" aria-label=${`Link for ${label}`} placeholder=${`The address of ${NOUNS[kind]}`}
       onChange=${({ target }) => target.value.trim() && (onChange(Media.ofLink(target.value.trim())), setLinking(false))} />`}
     ${wrong && html`<p class="error" id=${`${id}-error`}>${wrong}</p>`}
   </div>`;

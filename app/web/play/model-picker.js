@@ -84,7 +84,7 @@ function Choice({ models, chosen, onChoose, onClose }) {
   const optionId = (model) => `${id}-${models.indexOf(model)}`;
   return html`<div class="choice">
     <div class="choice-head row"><input class="box" type="search" role="combobox" aria-expanded="true" aria-controls=${id} aria-activedescendant=${flat.length ? optionId(flat[at]) : undefined}
-      aria-label="Search by name, developer, or what it takes" placeholder=${`Search ${models.length} models: “kling image”, “sound”, “1080p”…`} autofocus value=${search} onInput=${({ target }) => setSearch(target.value)} onKeyDown=${keys} />
+      aria-label="Search by name, developer, or what it takes" placeholder=${`Search ${models.length} models`} autofocus value=${search} onInput=${({ target }) => setSearch(target.value)} onKeyDown=${keys} />
       <button type="button" class="button" onClick=${onClose}>Close</button></div>
     <div id=${id} ref=${list} class="choice-list" role="listbox" aria-label="Models" tabindex="-1">
       ${groups.map(([name, group]) => html`<div key=${name} role="group" aria-label=${name}><p class="choice-group" aria-hidden="true">${name}</p>

@@ -1,0 +1,164 @@
+"""The page at /, in a browser: the first video by mouse and by keys, and what may happen on the way to one."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Reelay
+from tests.browser.person import Person
+from tests.factories import picture
+
+PLAYS = "(() => { const video = document.querySelector('.result video'); return video && video.currentTime > 0.2 && !video.paused; })()"
+READY = "document.querySelector('.result video')?.readyState >= 2"
+STATE = "document.querySelector('.result .state')?.textContent"
+
+
+def newest(reelay: Reelay, count: int = 1) -> list[dict[str, Any]]:
+    jobs: list[dict[str, Any]] = reelay.client.get("/v1/jobs", params={"limit": count}).raise_for_status().json()["data"]
+    return jobs
+
+
+def rewrites(person: Person, prompt: str) -> None:
+    person.empties("[name=prompt]")
+    person.types(prompt)
+
+
+def test_first_video__by_mouse(person: Person, reelay: Reelay) -> None:
+    person.page.open(f"{reelay.base}/")
+    person.clicks("#sign-in input[type=password]")
+    person.types(reelay.key)
+    person.clicks("#sign-in button")
+    person.sees_text("videos are simulated and free")
+    before = reelay.jobs()
+    person.clicks("#make")
+    person.sees(READY)
+    assert person.page.run(f"() => {STATE}") == "Ready"
+    person.clicks(".result video")
+    person.sees(PLAYS)
+    video = person.page.run("() => { const { duration, videoWidth, videoHeight } = document.querySelector('.result video'); return [Math.round(duration), videoWidth, videoHeight]; }")
+    assert video == [5, 1280, 720]
+    assert len(reelay.jobs()) == len(before) + 1
+
+
+def test_first_video__by_keys_alone(person: Person, reelay: Reelay) -> None:
+    person.page.open(f"{reelay.base}/")
+    person.sees("document.querySelector('#sign-in')")
+    person.tabs_to("#sign-in input[type=password]")
+    person.types(reelay.key)
+    person.presses("Enter")
+    person.sees("document.querySelector('#make')")
+    person.tabs_to("[name=prompt]")
+    person.tabs_to(".picker")
+    person.presses("Enter")
+    person.sees("document.activeElement.matches('dialog[open] input')")
+    person.types("veo2 image")
+    person.sees("document.querySelectorAll('[role=option]').length === 1")
+    person.presses("Enter")
+    person.sees("document.activeElement.matches('.picker')")
+    person.tabs_to("#make")
+    person.presses("Enter")
+    person.sees(READY)
+    person.tabs_to(".result video")
+    person.presses(" ")
+    person.sees(PLAYS)
+
+
+def test_wrong_key__is_said_beside_the_field(person: Person, reelay: Reelay) -> None:
+    person.page.open(f"{reelay.base}/")
+    person.clicks("#sign-in input[type=password]")
+    person.types(f"{reelay.key[:-1]}x")
+    person.presses("Enter")
+    person.sees_text("This key does not work", within="#sign-in .error")
+    person.sees("document.activeElement.matches('#sign-in [aria-invalid=true]')")
+
+
+def test_upload__is_previewed_measured_and_sent(insider: Person, reelay: Reelay, tmp_path: Path) -> None:
+    portrait = tmp_path / "portrait.jpg"
+    portrait.write_bytes(picture(size=(720, 1280)))
+    insider.page.choose(".media input[type=file]", portrait)
+    insider.sees_text("portrait.jpg", within=".media .chip")
+    insider.clicks(".pills label", "16:9")
+    insider.sees_text("The video is 16:9: about 68 % of this image may be cut off, above and below.")
+    insider.clicks(".media button", "Crop it to 16:9")
+    insider.sees_text("(cropped)", within=".media .chip")
+    insider.sees("!document.querySelector('.crop')")
+    rewrites(insider, "A portrait, cropped.")
+    insider.clicks("#make")
+    insider.sees(READY)
+    [job] = newest(reelay)
+    sent = reelay.client.get(f"/v1/files/{job['input']['image_url']}").json()
+    assert (job["input"]["aspect_ratio"], sent["width"], sent["height"]) == ("16:9", 720, 405)
+    insider.clicks(".result button", "Extend from last frame")
+    insider.sees_text("Last frame", within=".media .chip")
+    insider.clicks("#make")
+    insider.sees(f"!document.querySelector('.result a[href*={job['id']}]') && {READY}")
+    [longer] = newest(reelay)
+    last = reelay.client.get(f"/v1/files/{longer['input']['image_url']}").json()
+    assert (last["width"], last["height"]) == (1280, 720)
+
+
+def test_cancel__asks_once_more(insider: Person, reelay: Reelay) -> None:
+    rewrites(insider, "[[fault:slow=60]] A boat that never leaves.")
+    insider.clicks("#make")
+    insider.sees(f"{STATE} === 'Generating'")
+    insider.clicks(".result button", "Cancel")
+    insider.clicks(".result button", "Really cancel?")
+    insider.sees(f"{STATE} === 'Canceled'")
+    assert newest(reelay)[0]["status"] == "canceled"
+
+
+def test_failure__says_what_to_do_and_can_be_retried(insider: Person, reelay: Reelay) -> None:
+    rewrites(insider, "[[fault:fail*1]] A boat at the second try.")
+    insider.clicks("#make")
+    insider.sees(f"{STATE} === 'No video'")
+    insider.sees("document.querySelector('.result .line').innerText.length > 20")
+    failed = newest(reelay)[0]
+    insider.clicks(".result button", "Retry")
+    insider.sees(f"location.hash.startsWith('#/jobs/job_') && !location.hash.includes({json.dumps(failed['id'])})")
+    insider.sees("document.activeElement.matches('main h1')")
+    insider.sees(READY)
+    assert newest(reelay)[0]["retried_from"] == failed["id"]
+
+
+def test_four_variations__are_priced_together_and_differ(insider: Person, reelay: Reelay) -> None:
+    insider.clicks(".pills label", "Four")
+    insider.sees_text("4 × $2.50 = $10.00", within=".price")
+    insider.clicks("#make", "Make 4 videos")
+    insider.sees("document.querySelectorAll('.result video').length === 4")
+    assert len({job["input"]["seed"] for job in newest(reelay, 4)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("spoil", "field", "words"),
+    [
+        (lambda person: person.empties("[name=prompt]"), "[name=prompt]", "Describe what should happen."),
+        (lambda person: person.clicks(".media button", "Remove"), "[name=image_url]", "Image is needed."),
+        (lambda person: (person.clicks(".more summary"), person.empties("[name=seed]"), person.types("1.5")), "[name=seed]", "'seed'"),
+    ],
+    ids=["prompt", "image", "seed"],
+)
+def test_refusal__stands_beside_its_field(insider: Person, reelay: Reelay, spoil: Callable[[Person], Any], field: str, words: str) -> None:
+    before = reelay.jobs()
+    spoil(insider)
+    insider.clicks("#make")
+    insider.sees(f"document.activeElement.matches('{field}[aria-invalid=true]')")
+    assert words in insider.sees(f"document.querySelector('{field}').closest('.field').querySelector('.error')?.innerText")
+    assert reelay.jobs() == before
+
+
+def test_expired_session__ends_at_the_door_and_keeps_what_was_typed(person: Person, reelay: Reelay) -> None:
+    person.page.open(f"{reelay.base}/")
+    person.clicks("#sign-in input[type=password]")
+    person.types(reelay.mint(ttl_seconds=3))
+    person.presses("Enter")
+    rewrites(person, "A boat, half described")
+    # The page asks for the estimate, or for news, until the token has ended.
+    person.page.run("async () => { while (document.querySelector('#make')) { document.querySelector('.pills input:not(:checked)')?.click(); await new Promise((turn) => setTimeout(turn, 500)); } }")
+    person.sees_text("was revoked, or its time is over", within="#sign-in .error")
+    person.sees("document.activeElement.matches('#sign-in input')")
+    person.types(reelay.key)
+    person.presses("Enter")
+    person.sees("document.querySelector('[name=prompt]')?.value === 'A boat, half described'")

@@ -1,0 +1,93 @@
+"""A person before the page: points, clicks, types, and waits to see something."""
+
+import json
+from typing import Any
+
+from tests.browser.chromium import Page
+
+PATIENCE_MS = 30_000
+KEYS = {"Tab": 9, "Enter": 13, " ": 32, "Escape": 27, "ArrowDown": 40, "ArrowRight": 39}
+TEXTS = {"Enter": "\r", " ": " "}
+SEE = """async (patience, seen) => {
+  const began = performance.now();
+  for (;;) {
+    const found = seen();
+    if (found) return found;
+    if (performance.now() - began > patience) throw new Error(`never seen: ${seen}`);
+    await new Promise((turn) => setTimeout(turn, 20));
+  }
+}"""
+PLACE = """async (selector, text) => {
+  const all = [...document.querySelectorAll(selector)];
+  const found = all.find((one) => one.textContent.includes(text) && one.checkVisibility());
+  if (!found) return null;
+  found.scrollIntoView({ block: "center", behavior: "instant" });
+  await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+  const { x, y, width, height } = found.getBoundingClientRect();
+  return [x + width / 2, y + height / 2];
+}"""
+
+
+class Person:
+    """Uses a page as people do: with the mouse and the keys that the browser is told of, not with its scripts."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def sees(self, condition: str) -> Any:
+        """Wait until an expression of the page is true, and return what it is."""
+        return self.page.run(f"() => ({SEE})({PATIENCE_MS}, () => ({condition}))")
+
+    def sees_text(self, text: str, *, within: str = "body") -> None:
+        self.sees(f"document.querySelector({json.dumps(within)})?.innerText.includes({json.dumps(text)})")
+
+    def looks(self, *, width: int = 1280, height: int = 900, scheme: str = "light", motion: str = "no-preference") -> None:
+        """Take a screen of this size and a device that is set so."""
+        self.page.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
+        listed = [{"name": name, "value": value} for name, value in features.items()]
+        self.page.ask("Emulation.setEmulatedMedia", features=listed)
+
+    def points_at(self, selector: str, text: str = "") -> tuple[float, float]:
+        """Move the mouse there; what is not there yet is waited for."""
+        wanted = f"[...document.querySelectorAll({json.dumps(selector)})].some((one) => one.textContent.includes({json.dumps(text)}) && one.checkVisibility())"
+        self.sees(wanted)
+        x, y = self.page.run(PLACE, selector, text)
+        self.page.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        return x, y
+
+    def clicks(self, selector: str, text: str = "") -> None:
+        x, y = self.points_at(selector, text)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.page.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def types(self, text: str) -> None:
+        self.page.ask("Input.insertText", text=text)
+
+    def presses(self, key: str) -> None:
+        code = {" ": "Space"}.get(key, key)
+        given: dict[str, Any] = {"key": key, "code": code, "windowsVirtualKeyCode": KEYS[key]}
+        if text := TEXTS.get(key):
+            given["text"] = text
+        self.page.ask("Input.dispatchKeyEvent", type="keyDown", **given)
+        self.page.ask("Input.dispatchKeyEvent", type="keyUp", **given)
+
+    def tabs_to(self, selector: str) -> None:
+        """Press Tab until the focus is there, as often as a patient person would."""
+        for _ in range(40):
+            self.presses("Tab")
+            if self.page.run(f"() => document.activeElement.matches({json.dumps(selector)})"):
+                return
+        raise AssertionError(f"the focus never came to {selector}")
+
+    def empties(self, selector: str) -> None:
+        """Mark all that stands in a field, so that what is typed replaces it."""
+        self.clicks(selector)
+        self.page.run(f"() => document.querySelector({json.dumps(selector)}).select()")
+        self.page.ask("Input.dispatchKeyEvent", type="keyDown", key="Delete", windowsVirtualKeyCode=46)
