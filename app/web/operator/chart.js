@@ -62,7 +62,7 @@ export function Chart({ days, count, budget, isSum, label }) {
       onFocus=${() => { setFocused(true); setSeen(at); }} onBlur=${() => { setFocused(false); setSeen(null); }}>
     <svg width=${width} height=${HEIGHT} aria-hidden="true">
       ${ticks.map((usd) => html`<line class="grid" x1=${EDGE.left} x2=${width - EDGE.right} y1=${y(usd)} y2=${y(usd)} />
-        <text x=${EDGE.left - 8} y=${y(usd) + 4} text-anchor="end">${dollars(usd)}</text>`)}
+        <text x=${EDGE.left - 8} y=${y(usd) + 4} text-anchor="end">${ticks.at(-1) < 4 ? dollars(usd) : `$${usd.toLocaleString("en-US")}`}</text>`)}
       ${days.map((day, index) => index % (width < 560 ? 7 : 3) === 0 && html`<text x=${x(index)} y=${HEIGHT - 8} text-anchor="middle">${SHORT_DAY.format(day.at)}</text>`)}
       ${isSum ? html`<${Sum} days=${days} x=${x} y=${y} floor=${floor} />`
         : days.map(({ usd }, index) => usd > 0 && html`<rect class="bar-of" data-seen=${index === seen ? "yes" : undefined} x=${x(index) - inner / count * 0.35} width=${inner / count * 0.7} y=${Math.min(y(usd), floor - 1)} height=${Math.max(1, floor - y(usd))} rx="2" />`)}

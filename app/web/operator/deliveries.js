@@ -4,7 +4,7 @@ import { Empty, Field, html, useState } from "../shell/ui.js";
 import { Read, usePolled } from "./polled.js";
 import { ago, plural, until } from "./words.js";
 import { moment } from "../shell/words.js";
-import { Pager } from "./dialogs.js";
+import { Pager } from "./parts.js";
 import { toast } from "../shell/toasts.js";
 
 const STATES = { owed: ["Owed", "warn"], delivered: ["Delivered", "good"], failed: ["Given up", "bad"] };
@@ -40,14 +40,15 @@ export function Deliveries({ api, name }) {
 
 function Delivery({ delivery, project, onAgain }) {
   const [word, tone] = STATES[delivery.status] ?? [delivery.status, ""];
+  const isOwed = delivery.status === "owed"; // it is sent anyhow
   const last = delivery.attempts.at(-1);
   const outcome = (attempt) => attempt.error ?? `answered ${attempt.status_code}`;
   const next = delivery.next_attempt_at && `next try ${until(delivery.next_attempt_at)}`;
-  return html`<div class="grow"><p class="clip"><strong>${delivery.event_type}</strong> <span class="quiet">to</span> ${delivery.host ?? delivery.url_host ?? "its endpoint"}</p>
+  return html`<div class="grow"><p class="clip"><strong>${delivery.event_type}</strong> <span class="quiet">to</span> ${delivery.host}</p>
       <p class="small quiet">${[project, ago(delivery.created_at), last && outcome(last), next].filter(Boolean).join(" · ")}</p>
       <details class="more"><summary>${plural(delivery.attempts.length, "attempt")}</summary>
         <dl class="facts"><dt>Event</dt><dd><code>${delivery.event_id}</code></dd>${delivery.job_id && html`<dt>Job</dt><dd><code>${delivery.job_id}</code></dd>`}
           ${delivery.attempts.map((attempt) => html`<dt>${moment(attempt.started_at)}</dt><dd>${outcome(attempt)}, ${attempt.duration_ms} ms</dd>`)}</dl></details></div>
     <span class=${`badge ${tone}`}>${word}</span>
-    ${delivery.status !== "owed" && html`<button type="button" class="button small" aria-label=${`Send ${delivery.event_type} of ${ago(delivery.created_at)} again`} onClick=${onAgain}>Send again</button>`}`;
+    <button type="button" class="button small" aria-disabled=${isOwed} aria-label=${`Send again: ${delivery.event_type}, ${ago(delivery.created_at)}`} onClick=${() => isOwed || onAgain()}>Send again</button>`;
 }

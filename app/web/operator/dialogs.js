@@ -51,11 +51,3 @@ export function FormDialog({ title, verb, danger, onSend, onClose, children }) {
       </div></form>`;
   }}<//>`;
 }
-
-/** Turns pages of a list: the newest, and older ones. `place` is what the list was asked to begin after. */
-export function Pager({ page, place, onTurn }) {
-  if (!place && !page.has_more) return null;
-  return html`<div class="row">
-    <button type="button" class="button small" aria-disabled=${!place} onClick=${() => place && onTurn("")}>Newest</button>
-    <button type="button" class="button small" aria-disabled=${!page.has_more} onClick=${() => page.has_more && onTurn(page.last_id)}>Older</button></div>`;
-}

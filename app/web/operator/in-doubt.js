@@ -46,6 +46,7 @@ function Decide({ api, job, onClose }) {
       !needsPerson(job) && " The usage log is still searched: it may tell by itself."}</p>
     <fieldset class="field options"><legend class="name">Decision</legend>
       ${Object.entries(CHOICES).map(([value, [name, meaning]]) => html`<label class="option"><input type="radio" name="action" value=${value} required checked=${action === value} onChange=${() => setAction(value)} />
-        <span><strong>${name}</strong><span class="small quiet">${meaning}</span></span></label>`)}</fieldset>
-    ${action === "attach" && html`<${Field} label="Generation’s id" error=${wrong("generation_id")}>${(tied) => html`<input ...${tied} name="generation_id" required autocomplete="off" autocapitalize="none" spellcheck="false" />`}<//>`}`}<//>`;
+        <span><strong>${name}</strong><span class="small quiet">${meaning}</span></span></label>
+        ${value === "attach" && action === "attach" && html`<${Field} label="The generation’s id" error=${wrong("generation_id")}>${(tied) => html`
+          <input ...${tied} name="generation_id" required autocomplete="off" autocapitalize="none" spellcheck="false" />`}<//>`}`)}</fieldset>`}<//>`;
 }

@@ -2,7 +2,10 @@
 
 import { Failed, html, Loading, useEffect, useRef, useState } from "../shell/ui.js";
 
-/** Like useLoaded, again and again: `{data, error, again, put}`. What was read stays when a later reading fails. */
+/**
+ * Like useLoaded, again and again: `{data, error, again}`. What was read stays when a later reading fails, and until what
+ * was asked for next is there.
+ */
 export function usePolled(load, keys, seconds = 5) {
   const [state, set] = useState({});
   const read = useRef(() => {});
@@ -10,6 +13,7 @@ export function usePolled(load, keys, seconds = 5) {
     const call = new AbortController();
     const { signal } = call;
     let timer;
+    let isFirst = true;
     let turn = 0; // an answer that was asked for before the last change is old
     const look = async () => {
       clearTimeout(timer);
@@ -20,12 +24,12 @@ export function usePolled(load, keys, seconds = 5) {
         const data = await load({ signal });
         if (now()) set({ data });
       } catch (error) {
-        if (now()) set((before) => ({ ...before, error }));
+        if (now()) set((before) => ({ data: isFirst ? undefined : before.data, error }));
       }
+      isFirst = false;
       if (now()) timer = setTimeout(look, seconds * 1000);
     };
     read.current = look;
-    set({});
     look();
     document.addEventListener("visibilitychange", look);
     return () => {

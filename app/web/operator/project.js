@@ -2,11 +2,13 @@
 
 import { html, useState } from "../shell/ui.js";
 import { Limits, limitsOf } from "./limits.js";
+import { Meter, Spent } from "./parts.js";
 import { Read, usePolled } from "./polled.js";
 import { dollars } from "../shell/money.js";
 import { FormDialog } from "./dialogs.js";
 import { Keys } from "./keys.js";
 import { moment } from "../shell/words.js";
+import { plural } from "./words.js";
 import { toast } from "../shell/toasts.js";
 
 export function Project({ api, id }) {
@@ -22,8 +24,8 @@ export function Project({ api, id }) {
     toast("Saved. It counts from now on.");
   };
   const archive = async () => {
-    await api.request("POST", `${path}/archive`);
-    toast("Archived. Its keys do not work any more.");
+    const { canceled_jobs: canceled } = await api.request("POST", `${path}/archive`);
+    toast(`Archived${canceled ? `, and ${plural(canceled, "queued job")} canceled` : ""}.`);
   };
   return html`<p class="small"><a href="#/operator/projects">All projects</a></p>
     <h1 tabindex="-1">${polled.data?.project.name ?? "Project"}</h1>
@@ -33,7 +35,7 @@ export function Project({ api, id }) {
         <${Keys} api=${api} path=${path} keys=${keys} isOpen=${!project.archived_at} onChange=${polled.again} /></div>
       ${asked === "limits" && html`<${FormDialog} title="Limits" verb="Save" onSend=${change} onClose=${done}>${(wrong) => html`<${Limits} of=${project} wrong=${wrong} />`}<//>`}
       ${asked === "archive" && html`<${FormDialog} title=${`Archive ${project.name}?`} verb="Archive" danger onSend=${archive} onClose=${done}>
-        <p>Its keys stop working at once. What it made stays, and its spending stays in the books.</p><//>`}`}<//>`;
+        <p>For good: it makes no more jobs, and those in line are canceled. What was bought is finished and can still be fetched.</p><//>`}`}<//>`;
 }
 
 function Standing({ project, onChange, onArchive }) {
@@ -41,8 +43,8 @@ function Standing({ project, onChange, onArchive }) {
   const limit = (value, unit = "") => (value == null ? html`<span class="quiet">no limit</span>` : `${value}${unit}`);
   return html`<section class="card stack" aria-labelledby="standing-title">
     <div class="spread"><h2 id="standing-title">This month</h2>${project.archived_at && html`<span class="badge warn">Archived ${moment(project.archived_at)}</span>`}</div>
-    <p><strong class="amount number">${dollars(month.spent_usd)}</strong> <span class="quiet">spent${budget !== null && ` of ${dollars(budget)}`}, ${month.jobs} jobs</span></p>
-    ${budget !== null && html`<meter min="0" max=${budget || 0.01} high=${budget * 0.9} optimum="0" value=${month.spent_usd + month.reserved_usd} aria-label="Spent and reserved of the budget"></meter>`}
+    <${Spent} usd=${month.spent_usd} budget=${budget}>, ${plural(month.jobs, "job")}<//>
+    <${Meter} taken=${month.spent_usd + month.reserved_usd} budget=${budget} />
     <dl class="facts"><dt>Reserved</dt><dd class="number">${dollars(month.reserved_usd)}</dd>
       <dt>Budget</dt><dd class="number">${budget === null ? limit(null) : `${dollars(budget)} a month`}</dd>
       <dt>At a time</dt><dd>${limit(project.max_in_flight, " videos")}</dd>

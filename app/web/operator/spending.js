@@ -1,7 +1,8 @@
 // What was spent in a month, beside the budgets: a chart, the same as a table, and who and what it went to.
 
 import { Empty, html, useState } from "../shell/ui.js";
-import { MONTH, SHORT_DAY } from "./words.js";
+import { MONTH, plural, SHORT_DAY } from "./words.js";
+import { Meter } from "./parts.js";
 import { Read, usePolled } from "./polled.js";
 import { Chart } from "./chart.js";
 import { dollars } from "../shell/money.js";
@@ -32,21 +33,21 @@ async function read(api, back, { signal }) {
   });
   const budgets = new Map(list.data.map((project) => [project.id, project.monthly_budget_usd]));
   const set = [...budgets.values()].filter((usd) => usd !== null);
-  return { days: filled, count, total: days.total, projects: projects.data, models: models.data, budgets, budget: set.length ? set.reduce((one, other) => one + other) : null };
+  return { start, days: filled, count, total: days.total, projects: projects.data, models: models.data, budgets, budget: set.length ? set.reduce((one, other) => one + other) : null };
 }
 
 export function Spending({ api, name }) {
   const [back, setBack] = useState(0);
   const [isSum, setSum] = useState(true);
   const polled = usePolled((call) => read(api, back, call), [back], SECONDS);
-  const called = MONTH.format(month(back).start);
+  const called = MONTH.format(polled.data?.start ?? month(back).start);
   return html`<h1 tabindex="-1">${name}</h1>
     <section class="card stack" aria-labelledby="month-name">
       <div class="spread"><h2 id="month-name" aria-live="polite">${called}</h2>
         <div class="row"><button type="button" class="button small" onClick=${() => setBack(back + 1)}>Earlier</button>
           <button type="button" class="button small" aria-disabled=${!back} onClick=${() => back && setBack(back - 1)}>Later</button></div></div>
       <div class="tall"><${Read} of=${polled} lines=${8}>${({ days, count, total, budget }) => html`
-        <div class="spread"><p><strong class="amount number">${dollars(total.charged_usd)}</strong> <span class="quiet">${budget !== null && `of ${dollars(budget)}, `}${total.jobs} jobs${
+        <div class="spread"><p><strong class="amount number">${dollars(total.charged_usd)}</strong> <span class="quiet">${budget !== null && `of ${dollars(budget)}, `}${plural(total.jobs, "job")}${
           total.open_usd > 0 && `, ${dollars(total.open_usd)} more under way`}</span></p>
           <div class="pills" role="radiogroup" aria-label="Chart">${[["So far", true], ["By day", false]].map(([word, value]) => html`
             <label><input class="unseen" type="radio" name="chart" checked=${isSum === value} onChange=${() => setSum(value)} /><span>${word}</span></label>`)}</div></div>
@@ -67,6 +68,6 @@ function Shares({ title, rows, most }) {
     ${rows.length ? html`<ul class="rows">${rows.map((row) => {
       const limit = most(row);
       return html`<li key=${row.group}><div class="grow"><div class="spread"><span class="clip">${row.name ?? row.group ?? "None"}</span><span class="number">${dollars(row.charged_usd)}${limit !== null && html` <span class="quiet">of ${dollars(limit)}</span>`}</span></div>
-        ${limit === null ? html`<progress max=${dearest} value=${row.charged_usd} aria-hidden="true"></progress>` : html`<meter min="0" max=${limit || 0.01} high=${limit * 0.9} optimum="0" value=${row.charged_usd} aria-label=${`${row.name}: spent of its budget`}></meter>`}</div></li>`;
+        ${limit === null ? html`<progress max=${dearest} value=${row.charged_usd} aria-hidden="true"></progress>` : html`<${Meter} taken=${row.charged_usd} budget=${limit} label=${`${row.name}: spent of its budget`} />`}</div></li>`;
     })}</ul>` : html`<p class="quiet">Nothing yet.</p>`}</section>`;
 }

@@ -13,6 +13,7 @@ export function age(at, now = Date.now()) {
 export const ago = (at, now) => `${age(at, now)} ago`;
 export const until = (at, now = Date.now()) => (new Date(at) > now ? `in ${age(now, at)}` : "now");
 export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`;
+export const headed = (text) => text[0].toUpperCase() + text.slice(1);
 export const spoken = (code) => code.replaceAll("_", " ");
 
 /** Why nothing is submitted, and what ends it. */
