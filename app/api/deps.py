@@ -249,6 +249,13 @@ def name_of(caller: Caller) -> str:
     return f"{caller.key.name} ({caller.key.id})"
 
 
+def require_allowed(model: str, allowed: list[str] | None) -> None:
+    """Raise PermissionDenied for a model that the project may not use."""
+    if allowed is not None and model not in allowed:
+        message = f"This project may use only: {', '.join(allowed)}. Ask your operator for other models."
+        raise PermissionDenied(message, code="model_not_allowed", param="model")
+
+
 def require_open(*, is_archived: bool) -> None:
     """Raise PermissionDenied for an archived project."""
     if is_archived:

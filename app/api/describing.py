@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from app.api.aimlapi_shapes import Refusal
 from app.api.schemas import ErrorBody, RemixRequest, Resolution, RetryRequest
 from app.domain.views import JobView
@@ -22,6 +24,12 @@ _REFUSALS = {
     429: "The project's rate or budget has no room; `type` says which, `Retry-After` when it may have.",
     503: "The database or the storage is away or full; try again after `Retry-After` seconds.",
 }
+
+
+def body(schema: type[BaseModel], example: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Describe a JSON body."""
+    content = {"application/json": {"schema": schema.model_json_schema(), "example": example}}
+    return {"requestBody": more | {"content": content}}
 
 
 def answers(*statuses: int) -> Described:

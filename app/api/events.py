@@ -105,7 +105,7 @@ async def list_all_events(
     if live:
         house.feed.require_room(caller.credential_id)
         number = await house.db.read(place)
-        followed = house.feed.follow(house.db, caller.owner, after=number)
+        followed = house.feed.follow(house.db, caller.owner, after=number, push=sse.push_of(request))
         return sse.EventStream(_attended(followed, caller=caller, house=house), after=number)
 
     def read(conn: Connection) -> list[Event]:

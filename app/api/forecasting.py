@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from app.api import describing, estimating, offering, orders, reusing, uploads, webhook_urls, wire
 from app.api.callers import Caller
-from app.api.deps import Creator, House, HouseDep
+from app.api.deps import Creator, House, HouseDep, require_allowed
 from app.api.intake import Intake
 from app.api.orders import Order
 from app.api.schemas import EstimateView, QuoteView
@@ -37,6 +37,7 @@ async def estimate_job(request: Request, caller: Creator, house: HouseDep) -> Re
     body = await wire.parse(request, cap=house.max_body_bytes)
     offer = await offering.offer(house)
     order = await wire.off_loop(body.size, lambda: orders.order_of(body.content, offer))
+    require_allowed(order.model.id, caller.project.models)
     reusing.require_seed(order)
     webhook_urls.require_own(order.request.webhook_url, caller=caller, house=house)
     quoted = estimating.quote(order.model, order.input, rules=await estimating.rules(house))
@@ -75,7 +76,7 @@ def _wait(conn: Connection, order: Order, *, house: House, caller: Caller) -> tu
     """Return how many jobs would go before this one, and the seconds to its end; None while submissions are held."""
     priority = Priority[order.request.priority.upper()]
     ahead = queue.depth(conn, project_id=caller.key.project_id, priority=priority)
-    if gate.read(conn).hold_reason is not None:
+    if gate.read(conn).reason is not None:
         return ahead, None
     places = min(house.max_in_flight, caller.project.max_in_flight or house.max_in_flight)
     typical = durations.read(conn, order.model.id).of(order.model.id, order.input).typical_seconds

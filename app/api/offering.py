@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from app.api.deps import House
+from app.api.wire import LONGEST_NAME
 from app.catalogue.catalogue import Catalogue, Model, no_such_model
 from app.db import deployment
-from app.domain.errors import UnknownModel
+from app.domain.errors import InvalidRequest, UnknownModel
 from app.domain.listing import ListedModel
 
 
@@ -66,6 +67,17 @@ class Offer:
 
     def _known(self, listed: ListedModel) -> Model | None:
         return next((model for name in listed.names if (model := self.catalogue.models.get(name))), None)
+
+
+def ids_of(names: list[str], offer: Offer) -> list[str]:
+    """Return the ids of the models in a request's `models`; raise InvalidRequest naming the place of a wrong one."""
+    found = []
+    for place, name in enumerate(names):
+        try:
+            found.append(offer.get(name[:LONGEST_NAME]).id)
+        except UnknownModel as error:
+            raise InvalidRequest(error.message, code=error.code, param=f"models.{place}") from None
+    return found
 
 
 async def offer(house: House) -> Offer:

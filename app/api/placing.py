@@ -25,7 +25,7 @@ from app.api import (
     wire,
 )
 from app.api.callers import Caller
-from app.api.deps import House, require_open, unauthenticated
+from app.api.deps import House, require_allowed, require_open, unauthenticated
 from app.api.faces import Call, Face
 from app.api.inserting import Placed
 from app.api.intake import Intake
@@ -250,6 +250,7 @@ def _remembered(conn: Connection, job: Job, call: Call) -> Made:
     """
     found = queue.arrival(conn, job)
     require_open(is_archived=found.is_archived)
+    require_allowed(job.model, found.allowed_models)
     if found.is_revoked or not call.caller.key.works_at(job.created_at):
         raise unauthenticated("This key was revoked or has expired.")
     waiting_for = Waiting(found.position, found.hold_reason) if job.state is JobState.QUEUED else None

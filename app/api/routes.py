@@ -6,7 +6,12 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.api import (
-    admin,
+    admin_deliveries,
+    admin_jobs,
+    admin_keys,
+    admin_overview,
+    admin_projects,
+    admin_upstream,
     aimlapi_video,
     content,
     creating,
@@ -39,7 +44,7 @@ DESCRIPTION = (
 DOORS = (
     jobs, creating, forecasting, content, events, files, openai_videos, aimlapi_video, models, usage, tokens,
     webhooks, whoami, health,
-    admin, pages,
+    admin_overview, admin_jobs, admin_upstream, admin_projects, admin_keys, admin_deliveries, pages,
 )  # fmt: skip
 """They are asked in this order: what is called most comes first."""
 

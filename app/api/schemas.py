@@ -103,23 +103,6 @@ class Resolution(Request):
         return self
 
 
-class UpstreamView(BaseModel):
-    """How submissions to the upstream stand."""
-
-    object: Literal["upstream"] = "upstream"
-    hold: str | None = Field(description="Why all submissions hold; null if they do not.")
-    hold_since: datetime | None
-    next_try_at: datetime | None = Field(description="When a probe or one trial job goes out.")
-    model_holds: dict[str, str] = Field(description="Why submissions of single models hold, by model.")
-    pace_per_minute: float | None = Field(description="The pace after a rate limit; null for no limit.")
-    in_flight: int = Field(description="The upstream's places that are taken.")
-    unconfirmed: int = Field(description="Jobs that may have been bought without an answer.")
-    unresolved: int = Field(description="Those among them that the log shows no trace of: a person must decide.")
-    parked: int = Field(description="Jobs of a restored database that wait until the log has been read.")
-    stray_purchases: int = Field(description="Purchases that the log shows and no job carries.")
-    log_read_at: datetime | None = Field(description="When the usage log was last read to its end.")
-
-
 class JobList(BaseModel):
     """One page of jobs."""
 
@@ -181,8 +164,8 @@ class EstimateView(BaseModel):
 class UsageRow(BaseModel):
     """What one group of jobs came to."""
 
-    group: str | None = Field(description="The day (UTC), the model, the key's id or the subject; null for none.")
-    name: str | None = Field(description="The key's name, when grouped by key.")
+    group: str | None = Field(description="The day (UTC), the model, the id of key or project, the subject; or null.")
+    name: str | None = Field(description="The key's or the project's name, when grouped by these.")
     jobs: int
     seconds: float = Field(description="Seconds of finished video.")
     charged_usd: float
@@ -214,7 +197,7 @@ class UsageView(BaseModel):
     object: Literal["usage"] = "usage"
     start: datetime = Field(serialization_alias="from", description="The first moment counted.")
     end: datetime = Field(serialization_alias="to", description="The first moment not counted any more.")
-    group_by: Literal["day", "model", "key", "subject"]
+    group_by: Literal["day", "model", "key", "subject", "project"]
     data: list[UsageRow] = Field(description="Days in order; all others with the dearest first.")
     has_more: bool = Field(description="Whether groups were left out of `data`; `total` holds them all.")
     total: UsageTotal

@@ -1,7 +1,7 @@
 """Server-Sent Events: frames, and the response that sends them until somebody leaves."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 from starlette.requests import Request
@@ -12,12 +12,27 @@ MEDIA_TYPE = "text/event-stream"
 RETRY_MILLISECONDS = 2_000
 HEARTBEAT = b": still here\n\n"
 FIRST = b"retry: %d\n\n" % RETRY_MILLISECONDS
+PUSH = "reelay.push"
+"""The extension of ASGI by which a chunk is written at once, past all that an answer otherwise runs through."""
+Push = Callable[[bytes], bool]
+"""Tells whether it was written. If not, the frame is to be sent as any other."""
 
 
 def wanted(request: Request) -> bool:
     """Tell whether the caller asks for a live stream."""
     kinds = request.headers.get("accept", "").lower().split(",")
     return any(kind.partition(";")[0].strip() == MEDIA_TYPE for kind in kinds)
+
+
+def push_of(request: Request) -> Push | None:
+    """Return how frames are written at once to whoever asks; None where the server has no such way."""
+    push: Push | None = request.scope.get("extensions", {}).get(PUSH, {}).get("write")
+    return push
+
+
+def chunk(sent: bytes) -> bytes:
+    """Return what a frame is on the wire, in chunked transfer coding (RFC 9112, section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(sent), sent)
 
 
 def frame(data: str, *, event: str, id_: int | None = None) -> bytes:

@@ -19,7 +19,6 @@ from app.db import acts, creations, tokens
 from app.db.creations import Asked
 from app.db.engine import Connection
 from app.db.tokens import Grant, Token
-from app.domain.errors import InvalidRequest, UnknownModel
 from app.domain.money import micros_to_usd
 from app.domain.origins import PATTERN, origin
 from app.domain.secrets import Scope
@@ -136,22 +135,12 @@ def _grant(wish: TokenRequest, offer: Offer) -> Grant:
     return Grant(
         lifetime=timedelta(seconds=wish.ttl_seconds),
         scopes=None if wish.scopes is None else frozenset(map(Scope, wish.scopes)),
-        models=None if wish.models is None else frozenset(_models(wish.models, offer)),
+        models=None if wish.models is None else frozenset(offering.ids_of(wish.models, offer)),
         origins=None if wish.origins is None else frozenset(map(origin, wish.origins)),
         subject=wish.subject,
         max_jobs=wish.max_jobs,
         max_cost_micros=estimating.cap_of(wish.max_cost_usd),
     )
-
-
-def _models(names: list[str], offer: Offer) -> list[str]:
-    found = []
-    for place, name in enumerate(names):
-        try:
-            found.append(offer.get(name[: wire.LONGEST_NAME]).id)
-        except UnknownModel as error:
-            raise InvalidRequest(error.message, code=error.code, param=f"models.{place}") from None
-    return found
 
 
 def _mint(conn: Connection, *, asked: Asked, grant: Grant, caller: Caller, house: House) -> tuple[Token, str]:

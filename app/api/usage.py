@@ -1,19 +1,21 @@
 """GET /v1/usage: what a project used, for whoever pays for it."""
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from app.api import describing
-from app.api.deps import HouseDep, Reader
+from app.api.deps import House, HouseDep, Reader
 from app.api.listing import moment_of
 from app.api.schemas import MonthView, UsageRow, UsageTotal, UsageView
 from app.db import ledger, usage
 from app.db.engine import Connection
+from app.db.jobs import Owner
 from app.db.ledger import Month
 from app.db.usage import GroupBy, Sums
 from app.domain.errors import InvalidRequest
@@ -41,6 +43,8 @@ To = Annotated[
     ),
 ]
 
+OfProject = Literal["day", "model", "key", "subject"]
+
 
 @router.get(
     "",
@@ -49,15 +53,34 @@ To = Annotated[
     responses=describing.answers(400, 401, 403, 503),
 )
 async def read_usage(
-    *, caller: Reader, house: HouseDep, start: From = None, end: To = None, group_by: GroupBy = GroupBy.DAY
+    *, caller: Reader, house: HouseDep, start: From = None, end: To = None, group_by: OfProject = "day"
 ) -> Response:
     """Jobs, seconds of video and dollars. Deleted jobs count too; a key bound to a subject sees its own jobs only."""
+    owner = caller.owner
+
+    def month(conn: Connection, now: datetime) -> Month | None:
+        return None if owner.subject else ledger.read_month(conn, caller.project.id, now)
+
+    return await report(house, owner, start=start, end=end, group_by=GroupBy(group_by), month=month)
+
+
+async def report(
+    house: House,
+    owner: Owner,
+    *,
+    start: str | None,
+    end: str | None,
+    group_by: GroupBy,
+    month: Callable[[Connection, datetime], Month | None],
+) -> Response:
+    """Answer with what the jobs of `owner` came to, and how `month` says that the present one stands."""
     given = _boundary(start, param="from"), _boundary(end, param="to")
 
-    def report(conn: Connection) -> UsageView:
-        first, last = _window(*given, now=house.db.now(conn))
-        owner = caller.owner
+    def summed(conn: Connection) -> UsageView:
+        now = house.db.now(conn)
+        first, last = _window(*given, now=now)
         found = usage.groups(conn, owner=owner, start=first, end=last, group_by=group_by, limit=MOST_GROUPS + 1)
+        standing = month(conn, now)
         return UsageView(
             start=first,
             end=last,
@@ -65,10 +88,10 @@ async def read_usage(
             data=[UsageRow(group=row.group, name=row.name, **_sums(row.sums)) for row in found[:MOST_GROUPS]],
             has_more=len(found) > MOST_GROUPS,
             total=UsageTotal(**_sums(usage.total(conn, owner=owner, start=first, end=last))),
-            month=None if owner.subject else _month(ledger.read_month(conn, caller.project.id, house.db.now(conn))),
+            month=None if standing is None else month_view(standing),
         )
 
-    view = await house.db.read(report)
+    view = await house.db.read(summed)
     headers = {"Cache-Control": "private, no-cache"}
     return Response(view.model_dump_json(by_alias=True), media_type="application/json", headers=headers)
 
@@ -93,7 +116,9 @@ def _window(start: datetime | None, end: datetime | None, *, now: datetime) -> t
     return first, last
 
 
-def _month(month: Month) -> MonthView:
+def month_view(month: Month) -> MonthView:
+    """Render a month's sums."""
+
     def usd(micros: int | None) -> float | None:
         return None if micros is None else micros_to_usd(micros)
 

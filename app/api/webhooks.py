@@ -7,9 +7,9 @@ import structlog
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.api import asking, describing, listing, webhook_urls, webhook_views, wire
+from app.api import asking, describing, listing, noting, webhook_urls, webhook_views, wire
 from app.api.callers import Caller
-from app.api.deps import House, HouseDep, WebhookMaker, WebhookReader, WebhookWriter, require_working
+from app.api.deps import House, HouseDep, WebhookMaker, WebhookReader, WebhookWriter
 from app.api.schemas import checked
 from app.api.webhook_views import (
     CreatedWebhook,
@@ -90,10 +90,7 @@ def _create(
 
 
 def _note(conn: Connection, action: acts.Action, target: str, *, caller: Caller, house: House) -> None:
-    """Write the act, last in its transaction; raise AuthenticationFailed if the credential has ended meanwhile."""
-    now = house.db.now(conn)
-    require_working(conn, caller, now=now)
-    acts.note(conn, action, target=target, project_id=caller.key.project_id, now=now)
+    noting.note(conn, action, target, caller=caller, house=house, project_id=caller.key.project_id)
 
 
 @router.get(

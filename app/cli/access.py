@@ -24,8 +24,6 @@ keys = typer.Typer(help="Keys open a project's jobs.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NO_LIMIT = "none"
-MOST_BUDGET_MICROS = 10**15
-CANCELED_AT_ONCE = 200
 _SPANS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -120,7 +118,7 @@ def create_key(
             expires_at=None if expires is None else now + _span(expires),
             requests_per_minute=limit,
         )
-        acts.note(conn, "key.created", target=key.id, project_id=key.project_id, now=now, data=_granted(key))
+        acts.note(conn, "key.created", target=key.id, project_id=key.project_id, now=now, data=access.granted(key))
     _show([{"key": secret} | _key(key)], as_json=as_json, single=True)
 
 
@@ -141,7 +139,7 @@ def open_to_sign_ins(
     with transaction() as (conn, now):
         expires_at = None if expires is None else now + _span(expires)
         key = sign_in.open_project(conn, name, scopes=granted, now=now, expires_at=expires_at)
-        acts.note(conn, "project.opened", target=name, project_id=key.project_id, now=now, data=_granted(key))
+        acts.note(conn, "project.opened", target=name, project_id=key.project_id, now=now, data=access.granted(key))
     _show([_key(key)], as_json=as_json, single=True)
 
 
@@ -177,11 +175,11 @@ def revoke_key(
 
 def _cancel_unsent(*, project_id: str, key_id: str | None = None, reason: str) -> int:
     """Cancel in transactions of moderate size, between which a running service gets its turn; return how many."""
-    canceled, done = 0, CANCELED_AT_ONCE
-    while done >= CANCELED_AT_ONCE:
+    canceled, done = 0, revoking.AT_ONCE
+    while done >= revoking.AT_ONCE:
         with transaction() as (conn, now):
             done = revoking.cancel_unsent(
-                conn, project_id=project_id, key_id=key_id, reason=reason, now=now, limit=CANCELED_AT_ONCE
+                conn, project_id=project_id, key_id=key_id, reason=reason, now=now, limit=revoking.AT_ONCE
             )
         canceled += done
     return canceled
@@ -205,7 +203,7 @@ def transaction() -> Iterator[tuple[Connection, datetime]]:
 
 
 def _named(name: str) -> str:
-    if not re.fullmatch(r"[\w .:@/-]{1,100}", name):
+    if not re.fullmatch(access.NAME, name):
         raise SettingsError(f"{name!r} is no usable name: 1 to 100 letters, digits, spaces and . : @ / - _")
     return name
 
@@ -245,7 +243,7 @@ def _dollars(text: str) -> int:
         micros = usd_to_micros(text)
     except ValueError:
         micros = -1
-    if not 0 <= micros <= MOST_BUDGET_MICROS:
+    if not 0 <= micros <= access.MOST_BUDGET_MICROS:
         raise SettingsError(f"--budget {text!r}: write dollars such as 250 or 99.50, or none.")
     return micros
 
@@ -265,11 +263,6 @@ def _project(conn: Connection, project: Project, *, now: datetime) -> dict[str, 
         "reserved_usd": micros_to_usd(month.reserved_micros),
         "spent_usd": micros_to_usd(month.spent_micros),
     }
-
-
-def _granted(key: Key) -> dict[str, Any]:
-    """Return what the record keeps of a new key."""
-    return {"name": key.name, "scopes": sorted(key.scopes), "subject": key.subject}
 
 
 def _key(key: Key) -> dict[str, Any]:

@@ -7,11 +7,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from app.db.columns import insert_if_absent
 from app.db.tables import keys, projects
 from app.domain import secrets
-from app.domain.errors import Conflict, NotFound
+from app.domain.errors import Conflict, InvalidRequest, NotFound
 from app.domain.ids import new_id
 from app.domain.secrets import Scope
+
+NAME = r"[\w .:@/-]{1,100}"
+"""What projects and keys may be called."""
+MOST_BUDGET_MICROS = 10**15
+MOST_OF_A_LIMIT = 999_999
+"""Generations at once, requests a minute."""
+Limit = int | list[str] | None
+"""A limit's value in its column; None for no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +31,8 @@ class Project:
     monthly_budget_micros: int | None = None
     """The most that may be reserved and spent in a month (UTC); None for no cap."""
     requests_per_minute: int | None = None
+    models: list[str] | None = None
+    """The only ones that its jobs may use; None for all."""
     created_at: datetime
     archived_at: datetime | None
 
@@ -59,19 +70,18 @@ def _as_key(row: Any) -> Key:
     return Key(**{**row._mapping, "scopes": frozenset(map(Scope, row.scopes))})
 
 
-def create_project(conn: Connection, name: str, *, now: datetime, **limits: int | None) -> Project:
+def create_project(conn: Connection, name: str, *, now: datetime, **limits: Limit) -> Project:
     """Create a project, with the `limits` that it begins with; raise Conflict if the name is taken."""
-    if conn.execute(sa.select(projects.c.id).where(projects.c.name == name)).first():
-        raise Conflict(f"There is a project named {name!r} already.", code="project_exists")
     fresh = {"id": new_id("proj"), "name": name, "created_at": now, "archived_at": None}
     project = Project(**{"max_in_flight": None} | limits | fresh)  # type: ignore[arg-type]  # columns by their names
-    conn.execute(
-        projects.insert().values({column: getattr(project, column) for column in Project.__dataclass_fields__})
-    )
+    row = {column: getattr(project, column) for column in Project.__dataclass_fields__}
+    # One statement, so that of two at the same moment the second hears of the first.
+    if not insert_if_absent(conn, projects, **row):
+        raise Conflict(f"There is a project named {name!r} already.", code="project_exists")
     return project
 
 
-def limit_project(conn: Connection, name: str, **limits: int | None) -> Project:
+def limit_project(conn: Connection, name: str, **limits: Limit) -> Project:
     """Give the project these limits, None for none, and leave it the others; raise NotFound.
 
     What is reserved and spent already stays: a budget below it only takes no new jobs.
@@ -84,6 +94,27 @@ def limit_project(conn: Connection, name: str, **limits: int | None) -> Project:
 def list_projects(conn: Connection) -> list[Project]:
     """Return every project, oldest first."""
     return [Project(**row._mapping) for row in conn.execute(sa.select(*_PROJECT_COLUMNS).order_by(projects.c.id))]
+
+
+def page_projects(
+    conn: Connection, *, archived: bool | None = None, limit: int, after: str | None = None
+) -> tuple[list[Project], bool]:
+    """Return the newest projects, `archived` or not if that is said, and whether there are more."""
+    query = sa.select(*_PROJECT_COLUMNS)
+    if archived is not None:
+        query = query.where((projects.c.archived_at.is_not if archived else projects.c.archived_at.is_)(None))
+    found = _newest(conn, query, of=projects, limit=limit, after=after)
+    return [Project(**row._mapping) for row in found[:limit]], len(found) > limit
+
+
+def _newest(conn: Connection, query: sa.Select[Any], *, of: sa.Table, limit: int, after: str | None) -> list[Any]:
+    """Return one row more than `limit`, if there is one; raise InvalidRequest for an `after` that is none of them."""
+    if after is not None:
+        if conn.execute(query.where(of.c.id == after)).first() is None:
+            message = "'after' is not in this list. Use the last_id of the page before."
+            raise InvalidRequest(message, code="invalid_cursor", param="after")
+        query = query.where(of.c.id < after)
+    return list(conn.execute(query.order_by(of.c.id.desc()).limit(limit + 1)))
 
 
 def get_project(conn: Connection, project_id: str) -> Project:
@@ -152,6 +183,18 @@ def list_keys(conn: Connection, *, project_id: str | None = None) -> list[Key]:
     if project_id is not None:
         query = query.where(keys.c.project_id == project_id)
     return [_as_key(row) for row in conn.execute(query)]
+
+
+def granted(key: Key) -> dict[str, Any]:
+    """Return what the record keeps of a new key."""
+    return {"name": key.name, "scopes": sorted(key.scopes), "subject": key.subject}
+
+
+def page_keys(conn: Connection, *, project_id: str, limit: int, after: str | None = None) -> tuple[list[Key], bool]:
+    """Return the newest keys of a project, and whether there are more."""
+    query = sa.select(*_KEY_COLUMNS).where(keys.c.project_id == project_id)
+    found = _newest(conn, query, of=keys, limit=limit, after=after)
+    return [_as_key(row) for row in found[:limit]], len(found) > limit
 
 
 def revoke_key(conn: Connection, key_id: str, *, now: datetime, cancel_queued: bool = False) -> Key:

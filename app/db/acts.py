@@ -32,6 +32,7 @@ Action = Literal[
     "project.opened",
     "token.minted",
     "token.revoked",
+    "upstream.paused",
     "upstream.resumed",
     "webhook.changed",
     "webhook.created",

@@ -76,7 +76,9 @@ def admit(
 
 
 def _room_at_gate(state: Gate, *, now: datetime) -> int:
-    """Return how many may go now, whatever the upstream has room for: none under a hold, one as a trial after it."""
+    """Return how many may go now, whatever the upstream has room for: none in a pause or hold, one as a trial after."""
+    if state.paused_at is not None:
+        return 0
     if state.held_until is not None:
         return 0 if state.probe_first or state.held_until > now else 1
     paced = Pace(state.pace_per_minute, state.next_admission_at).room(now)

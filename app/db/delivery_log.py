@@ -1,6 +1,7 @@
 """What was and is to be sent to an endpoint: shown, sent again, scrubbed, forgotten."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,9 +10,10 @@ from sqlalchemy import Connection
 
 from app.db import owing
 from app.db.access import Key
+from app.db.columns import one_of
 from app.db.deliveries import Attempt, Logged
 from app.db.signals import DELIVER, announce
-from app.db.tables import attempts, deliveries
+from app.db.tables import attempts, deliveries, webhooks
 from app.db.webhooks import Webhook
 from app.domain.errors import Conflict, InvalidRequest, NotFound
 from app.domain.ids import new_id
@@ -35,6 +37,58 @@ def page(
         query = query.where(T.id < after)
     found = conn.execute(query).all()
     return _logged(conn, found[:limit]), len(found) > limit
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A delivery among those of all projects: whose it is, and where it goes."""
+
+    logged: Logged
+    project_id: str
+    webhook_id: str
+    url: str
+
+
+def page_of_all(
+    conn: Connection,
+    *,
+    state: Delivery | None = None,
+    project_id: str | None = None,
+    limit: int,
+    after: str | None = None,
+) -> tuple[list[Filed], bool]:
+    """Return the newest deliveries of every project, or one's, in any state or one, and whether there are more."""
+    query = sa.select(deliveries).order_by(T.id.desc()).limit(limit + 1)
+    if state is not None:
+        query = query.where(one_of(T.state, [state]))
+    if project_id is not None:
+        query = query.where(T.webhook_id.in_(sa.select(webhooks.c.id).where(webhooks.c.project_id == project_id)))
+    if after is not None:
+        if conn.execute(sa.select(T.id).where(T.id == after)).first() is None:
+            message = "'after' is no delivery. Use the last_id of the page before."
+            raise InvalidRequest(message, code="invalid_cursor", param="after")
+        query = query.where(T.id < after)
+    found = conn.execute(query).all()
+    return _filed(conn, found[:limit]), len(found) > limit
+
+
+def filed(conn: Connection, delivery_id: str) -> Filed:
+    """Return a delivery of any project; raise NotFound."""
+    rows = conn.execute(sa.select(deliveries).where(T.id == delivery_id)).all()
+    if not rows:
+        raise NotFound(f"There is no delivery {delivery_id[:80]!r}. GET /v1/admin/deliveries for the ids.")
+    [found] = _filed(conn, rows)
+    return found
+
+
+def _filed(conn: Connection, rows: Sequence[Any]) -> list[Filed]:
+    query = sa.select(webhooks.c.id, webhooks.c.project_id, webhooks.c.url)
+    hooks = {hook.id: hook for hook in conn.execute(query.where(webhooks.c.id.in_({row.webhook_id for row in rows})))}
+    told = zip(rows, _logged(conn, rows), strict=True)
+    return [
+        Filed(logged, hooks[row.webhook_id].project_id, row.webhook_id, row.url or hooks[row.webhook_id].url or "")
+        for row, logged in told
+    ]
 
 
 def send_again(conn: Connection, key: Key, hook: Webhook, delivery_id: str, *, now: datetime) -> Logged:

@@ -1,4 +1,4 @@
-"""The one gate row: it serialises admission over all replicas and carries the hold on submissions and their pace."""
+"""The one gate row: it serialises admission over all replicas and carries what holds submissions, and their pace."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +21,8 @@ OPEN: dict[str, Any] = {
     "needed_micros": None,
     "doubts": 0,
 }
+PAUSED = "paused_by_operator"
+"""Why jobs wait while an operator lets nothing go. No hold: what the upstream says neither makes nor ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,17 @@ class Gate:
     doubts: int
     pace_per_minute: float | None
     next_admission_at: datetime | None
+    paused_at: datetime | None
+    paused_by: str | None
+    pause_reason: str | None
+    balance_micros: int | None
+    balance_at: datetime | None
+    """When the account was last looked at; what it said may have been nothing."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing is submitted; None if nothing stands in the way."""
+        return self.hold_reason if self.paused_at is None else PAUSED
 
     def asked_since_hold(self, prepared_at: datetime) -> bool:
         """Tell whether a submission is news to the hold: those that left together fail together."""
@@ -61,7 +74,9 @@ _COLUMNS = [gate.c[name] for name in Gate.__dataclass_fields__]
 _READ = sa.select(*_COLUMNS).where(gate.c.id == 1)
 _READ_LOCKED = _READ.with_for_update()
 _MODELS = sa.select(*(model_holds.c[name] for name in ModelHold.__dataclass_fields__))
-_REASONS = sa.select(gate.c.hold_reason, model_holds.c.model, model_holds.c.reason).select_from(
+REASON = sa.case((gate.c.paused_at.is_not(None), PAUSED), else_=gate.c.hold_reason)
+"""`Gate.reason`, for statements that read the gate beside other things."""
+_REASONS = sa.select(REASON.label("for_all"), model_holds.c.model, model_holds.c.reason).select_from(
     gate.outerjoin(model_holds, sa.true())
 )
 
@@ -74,7 +89,22 @@ def read(conn: Connection, *, lock: bool = False) -> Gate:
 def reasons(conn: Connection) -> tuple[str | None, dict[str, str]]:
     """Return why all submissions hold, if they do, and why those of single models do, by model."""
     rows = conn.execute(_REASONS).all()
-    return rows[0].hold_reason, {row.model: row.reason for row in rows if row.model is not None}
+    return rows[0].for_all, {row.model: row.reason for row in rows if row.model is not None}
+
+
+def pause(conn: Connection, *, by: str, reason: str | None, now: datetime) -> bool:
+    """Let nothing be submitted until `resume`; False if it is paused already, by whoever was first."""
+    still_open = gate.update().where(gate.c.paused_at.is_(None))
+    return conn.execute(still_open.values(paused_at=now, paused_by=by, pause_reason=reason)).rowcount == 1
+
+
+def resume(conn: Connection) -> None:
+    """End the pause and every hold, and submit again at full pace, as if the upstream had said that all is well."""
+    read(conn, lock=True)
+    conn.execute(gate.update().values(paused_at=None, paused_by=None, pause_reason=None))
+    open_again(conn)
+    release_model(conn)
+    set_pace(conn, Pace())
 
 
 def hold(
@@ -167,3 +197,8 @@ def release_model(conn: Connection, model: str | None = None) -> None:
     """End the hold of a model; without one, of all."""
     ended = model_holds.delete()
     conn.execute(ended if model is None else ended.where(model_holds.c.model == model))
+
+
+def note_balance(conn: Connection, micros: int | None, *, now: datetime) -> None:
+    """Keep what the account was last seen to hold; None where the upstream did not say."""
+    conn.execute(gate.update().values(balance_micros=micros, balance_at=now))

@@ -74,6 +74,16 @@ def read_month(conn: Connection, project_id: str, moment: datetime) -> Month:
     return Month(month, row[0], row[1] or 0, row[2] or 0)
 
 
+def month_in_all(conn: Connection, moment: datetime) -> Month:
+    """Return how all projects together stand in the month of `moment`; the budget is that of those which have one."""
+    month = month_of(moment)
+    of_month = sa.select(*(sa.func.coalesce(sa.func.sum(M[name]), 0) for name in ("reserved_micros", "spent_micros")))
+    held, spent = conn.execute(of_month.where(M.month == month)).one()
+    budgets = sa.select(sa.func.sum(projects.c.monthly_budget_micros)).where(projects.c.archived_at.is_(None))
+    budget = conn.execute(budgets).scalar_one()
+    return Month(month, None if budget is None else int(budget), int(held), int(spent))
+
+
 def follow(conn: Connection, before: Job | None, after: Job, *, data: dict[str, Any] | None, now: datetime) -> None:
     """Book what a change of the job's row means for money; `before` is the row as it was, if money may have changed.
 

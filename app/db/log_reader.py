@@ -56,7 +56,7 @@ def state(conn: Connection, *, lock: bool = False) -> ReaderState:
     return ReaderState(*conn.execute(_STATE.with_for_update() if lock else _STATE).one())
 
 
-_IN_DOUBT = (one_of(jobs.c.state, [JobState.ABANDONED, JobState.UNCONFIRMED]), jobs.c.generation_id.is_(None))
+IN_DOUBT = (one_of(jobs.c.state, [JobState.ABANDONED, JobState.UNCONFIRMED]), jobs.c.generation_id.is_(None))
 
 
 def doubtful(conn: Connection, *, limit: int = 1000) -> list[tuple[Job, Submission]]:
@@ -65,7 +65,7 @@ def doubtful(conn: Connection, *, limit: int = 1000) -> list[tuple[Job, Submissi
     Those still searched for come first: what waits for a person must not keep the others from being found.
     """
     waits_for_a_person = jobs.c.search_ended_at.is_not(None)
-    return _with_attempts(conn, sa.select(jobs).where(*_IN_DOUBT).order_by(waits_for_a_person, jobs.c.id).limit(limit))
+    return _with_attempts(conn, sa.select(jobs).where(*IN_DOUBT).order_by(waits_for_a_person, jobs.c.id).limit(limit))
 
 
 def attachments(conn: Connection) -> list[tuple[Job, Submission]]:
@@ -150,7 +150,7 @@ class Counts:
     read_at: datetime | None
 
 
-_DOUBTFUL = sa.select(sa.func.count()).select_from(jobs).where(*_IN_DOUBT)
+_DOUBTFUL = sa.select(sa.func.count()).select_from(jobs).where(*IN_DOUBT)
 _COUNTS = sa.select(
     _DOUBTFUL.scalar_subquery(),
     _DOUBTFUL.where(jobs.c.search_ended_at.is_not(None)).scalar_subquery(),

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from app.db.gate import REASON
 from app.db.tables import gate, jobs, keys, model_holds, projects
 from app.domain.job import Job
 from app.domain.states import JobState
@@ -22,13 +23,16 @@ class Arrival:
     hold_reason: str | None
     is_archived: bool
     is_revoked: bool
+    allowed_models: list[str] | None
+    """The only ones that its project may use; None for all."""
 
 
 def arrival(conn: Connection, job: Job) -> Arrival:
     """Return what the job finds that this transaction has just inserted."""
     given = {"project": job.project_id, "its_priority": job.priority, "its_model": job.model, "at_most": AT_MOST + 1}
     row = conn.execute(_ARRIVAL, given | {"its_key": job.key_id}).one()
-    return Arrival(row.place, row.hold or row.model_hold, row.archived_at is not None, row.revoked_at is not None)
+    ended = row.archived_at is not None, row.revoked_at is not None
+    return Arrival(row.place, row.hold or row.model_hold, *ended, row.models)
 
 
 def positions(conn: Connection, listed: list[Job], *, at_most: int = AT_MOST) -> dict[str, int]:
@@ -75,8 +79,9 @@ _AHEAD = _counted(
 _ARRIVAL = (
     sa.select(
         projects.c.archived_at,
+        projects.c.models,
         keys.c.revoked_at,
-        gate.c.hold_reason.label("hold"),
+        REASON.label("hold"),
         model_holds.c.reason.label("model_hold"),
         _DEPTH.scalar_subquery().label("place"),  # it counts the new job as well
     )

@@ -14,6 +14,8 @@ from app.domain.job import Job, SubmissionState
 from app.domain.states import JobState
 
 T = jobs_table.c
+AT_ONCE = 200
+"""How many are canceled in one transaction, so that others get their turn."""
 
 
 def cancel_unsent(

@@ -29,7 +29,16 @@ gate = sa.Table(
     sa.Column("doubts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("pace_per_minute", sa.Float),
     sa.Column("next_admission_at", UtcDateTime),
+    sa.Column("paused_at", UtcDateTime),
+    sa.Column("paused_by", sa.Text),
+    sa.Column("pause_reason", sa.Text),
+    sa.Column("balance_micros", sa.BigInteger),
+    sa.Column("balance_at", UtcDateTime),
     sa.CheckConstraint("id = 1", name="single_row"),
+    sa.CheckConstraint(
+        "(paused_at IS NULL) = (paused_by IS NULL) AND (paused_at IS NOT NULL OR pause_reason IS NULL)",
+        name="pause_complete",
+    ),
     sa.CheckConstraint(
         "(held_until IS NULL) = (hold_reason IS NULL) AND (held_until IS NULL) = (held_since IS NULL)",
         name="hold_complete",

@@ -43,6 +43,7 @@ projects = sa.Table(
     sa.Column("last_admitted_at", UtcDateTime),
     sa.Column("monthly_budget_micros", sa.BigInteger),
     sa.Column("requests_per_minute", sa.Integer),
+    sa.Column("models", Json),
     sa.CheckConstraint("monthly_budget_micros >= 0", name="budget"),
     sa.CheckConstraint("requests_per_minute > 0", name="rate"),
 )

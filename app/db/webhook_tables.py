@@ -55,6 +55,7 @@ deliveries = sa.Table(
     index("ix_deliveries_owed", "webhook_id", "due_at", where="state = 'owed'"),
     sa.Index("ix_deliveries_page", "webhook_id", "id"),
     index("ix_deliveries_job", "job_id", where="job_id IS NOT NULL"),
+    index("ix_deliveries_failed", "id", where="state = 'failed'"),
     index("ix_deliveries_finished", "finished_at", where="finished_at IS NOT NULL"),
 )
 

@@ -125,6 +125,15 @@ def named(conn: Connection, key: Key, name: str, *, lock: bool = False) -> Webho
     return _as_webhook(row)
 
 
+def of_any_project(conn: Connection, webhook_id: str, *, lock: bool = False) -> Webhook:
+    """Return an endpoint or a default by its id alone, as only an operator may; raise NotFound."""
+    query = sa.select(*_COLUMNS).where(T.id == webhook_id)
+    row = conn.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise _not_found(webhook_id)
+    return _as_webhook(row)
+
+
 def page(conn: Connection, key: Key, *, limit: int, after: str | None = None) -> tuple[list[Webhook], bool]:
     """Return the newest endpoints that the key may see, and whether there are more."""
     query = sa.select(*_COLUMNS).where(T.url.is_not(None), *_within(key)).order_by(T.id.desc()).limit(limit + 1)

@@ -22,6 +22,7 @@ from tests.factories import VIDEO, make_caller, make_job, picture, video_of
 
 JOB, VIDEO_FACE, FILE = "/v1/jobs/{job_id}", "/v1/videos/{video_id}", "/v1/files/{file_id}"
 HOOK = "/v1/webhooks/{webhook_id}"
+PROJECT = "/v1/admin/projects/{project_id}"
 VENDORS = ("google", "kling", "minimax", "bytedance", "alibaba", "pixverse", "runway")
 AIMLAPI = ("/v2/video/generations", *(f"/v2/generate/video/{vendor}/generation" for vendor in VENDORS))
 
@@ -90,7 +91,20 @@ ROUTES: dict[tuple[str, str], Needs] = {
     ("GET", "/v1/admin/jobs"): Needs.ADMIN,
     ("POST", "/v1/admin/jobs/{job_id}/resolve"): Needs.ADMIN,
     ("GET", "/v1/admin/upstream"): Needs.ADMIN,
+    ("POST", "/v1/admin/upstream/pause"): Needs.ADMIN,
     ("POST", "/v1/admin/upstream/resume"): Needs.ADMIN,
+    ("GET", "/v1/admin/overview"): Needs.ADMIN,
+    ("GET", "/v1/admin/usage"): Needs.ADMIN,
+    ("GET", "/v1/admin/projects"): Needs.ADMIN,
+    ("POST", "/v1/admin/projects"): Needs.ADMIN,
+    ("GET", PROJECT): Needs.ADMIN,
+    ("PATCH", PROJECT): Needs.ADMIN,
+    ("POST", f"{PROJECT}/archive"): Needs.ADMIN,
+    ("GET", f"{PROJECT}/keys"): Needs.ADMIN,
+    ("POST", f"{PROJECT}/keys"): Needs.ADMIN,
+    ("DELETE", "/v1/admin/keys/{key_id}"): Needs.ADMIN,
+    ("GET", "/v1/admin/deliveries"): Needs.ADMIN,
+    ("POST", "/v1/admin/deliveries/{delivery_id}/redeliver"): Needs.ADMIN,
 }
 CREDENTIALS = [
     *("none", "rubbish", "unknown key", "unknown token", "revoked key", "expired key"),

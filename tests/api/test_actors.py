@@ -22,7 +22,7 @@ from app.domain.states import JobState
 from app.domain.webhooks import Delivery
 from app.workers.sweep import Sweeper
 from tests.api.conftest import ClientFor, count, one_database, require_error
-from tests.api.test_access_matrix import AIMLAPI, FILE, HOOK, JOB, ROUTES, VIDEO_FACE, Needs
+from tests.api.test_access_matrix import AIMLAPI, FILE, HOOK, JOB, PROJECT, ROUTES, VIDEO_FACE, Needs
 from tests.conftest import Clock
 from tests.factories import lead, make_caller, make_job, picture, video_of
 
@@ -98,6 +98,18 @@ async def send_again(scene: Scene) -> Asked:
     return f"/v1/webhooks/{hook}/deliveries/{owed['id']}/redeliver", {}
 
 
+async def send_again_as_operator(scene: Scene) -> Asked:
+    path, sent = await send_again(scene)
+    return f"/v1/admin/deliveries{path.partition('/deliveries')[2]}", sent
+
+
+def on_my_project(path: str, **sent: Any) -> Recipe:
+    async def ask(scene: Scene) -> Asked:
+        return path.format(project_id=scene.caller.key.project_id, key_id=scene.caller.key.id), sent
+
+    return ask
+
+
 CHANGES: dict[tuple[str, str], Recipe] = {
     ("POST", "/v1/jobs"): to("/v1/jobs", json=BODY),
     ("DELETE", JOB): on_a_job(JobState.SUCCEEDED, JOB),
@@ -120,7 +132,14 @@ CHANGES: dict[tuple[str, str], Recipe] = {
     ("POST", "/v1/admin/jobs/{job_id}/resolve"): on_a_job(
         JobState.UNCONFIRMED, "/v1/admin/jobs/{job_id}/resolve", json={"action": "give_up"}
     ),
+    ("POST", "/v1/admin/upstream/pause"): to("/v1/admin/upstream/pause", json={"reason": "Too dear."}),
     ("POST", "/v1/admin/upstream/resume"): to("/v1/admin/upstream/resume"),
+    ("POST", "/v1/admin/projects"): to("/v1/admin/projects", json={"name": "news"}),
+    ("PATCH", PROJECT): on_my_project(PROJECT, json={"max_in_flight": 2}),
+    ("POST", f"{PROJECT}/archive"): on_my_project(f"{PROJECT}/archive"),
+    ("POST", f"{PROJECT}/keys"): on_my_project(f"{PROJECT}/keys", json={"name": "laptop"}),
+    ("DELETE", "/v1/admin/keys/{key_id}"): on_my_project("/v1/admin/keys/{key_id}"),
+    ("POST", "/v1/admin/deliveries/{delivery_id}/redeliver"): send_again_as_operator,
 }
 """How each route that changes something is made to."""
 CHANGE_NOTHING = (

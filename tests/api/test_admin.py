@@ -34,19 +34,6 @@ def job(database: Database) -> Job:
     return made
 
 
-ROUTES = [
-    ("GET", "/v1/admin/jobs"),
-    ("POST", "/v1/admin/jobs/job_x/resolve"),
-    ("GET", "/v1/admin/upstream"),
-    ("POST", "/v1/admin/upstream/resume"),
-]
-
-
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-async def test_admin__needs_the_scope(client: httpx2.AsyncClient, method: str, path: str) -> None:
-    require_error(await client.request(method, path), 403, code="missing_scope")
-
-
 async def test_resolve__not_created_queues_again(operator: httpx2.AsyncClient, job: Job) -> None:
     answer = await operator.post(f"/v1/admin/jobs/{job.id}/resolve", json={"action": "not_created"})
     assert (answer.status_code, answer.json()["state"]) == (200, "queued")

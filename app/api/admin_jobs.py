@@ -1,10 +1,10 @@
-"""/v1/admin: what an operator sees and decides, over all projects. Needs a key with the scope `admin`."""
+"""/v1/admin/jobs: what an operator sees and decides of every project's jobs. Needs a key with the scope `admin`."""
 
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -12,14 +12,13 @@ from starlette.responses import Response
 from app.api import describing, listing, showing, wire
 from app.api.callers import Caller
 from app.api.deps import Admin, House, HouseDep, name_of, require_working
-from app.api.schemas import JobList, Resolution, UpstreamView, checked
-from app.db import acts, claims, events, gate, jobs, log_reader, resolving
+from app.api.schemas import JobList, Resolution, checked
+from app.db import events, jobs, resolving
 from app.db.engine import Connection
 from app.db.jobs import Owner
 from app.db.signals import job_topic
 from app.domain.errors import Conflict
 from app.domain.job import Job
-from app.domain.pacing import Pace
 from app.domain.views import JobView
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
@@ -117,55 +116,3 @@ async def _checked_claim(asked: Job, *, house: House, caller: Caller) -> tuple[J
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AGAIN_SECONDS):
                     await changed.wait()
-
-
-@router.get(
-    "/upstream",
-    summary="How submissions to the upstream stand",
-    response_model=UpstreamView,
-    responses=describing.answers(400, 401, 403, 503),
-)
-async def read_upstream(caller: Admin, house: HouseDep) -> UpstreamView:
-    """Holds, pace, places taken, and what waits for a person."""
-    return await house.db.read(_upstream)
-
-
-@router.post(
-    "/upstream/resume",
-    summary="End all holds",
-    response_model=UpstreamView,
-    responses=describing.answers(400, 401, 403, 503),
-)
-async def resume_upstream(caller: Admin, house: HouseDep) -> UpstreamView:
-    """Submit again at once and at full pace, as if the upstream had said that all is well. A refusal holds anew."""
-
-    def resume(conn: Connection) -> UpstreamView:
-        gate.read(conn, lock=True)
-        gate.open_again(conn)
-        gate.release_model(conn)
-        gate.set_pace(conn, Pace())
-        acts.note(conn, "upstream.resumed", target="upstream", now=house.db.now(conn))
-        return _upstream(conn)
-
-    return await house.db.write(resume, by=caller.actor)
-
-
-def _upstream(conn: Connection) -> UpstreamView:
-    held, counts = gate.read(conn), log_reader.counts(conn)
-    _, by_model = gate.reasons(conn)
-    facts: dict[str, Any] = {
-        "hold": held.hold_reason,
-        "hold_since": held.held_since,
-        "next_try_at": held.held_until,
-        "model_holds": by_model,
-        "pace_per_minute": held.pace_per_minute,
-        "in_flight": claims.places_taken(conn),
-    }
-    return UpstreamView(
-        **facts,
-        unconfirmed=counts.unconfirmed,
-        unresolved=counts.unresolved,
-        parked=counts.parked,
-        stray_purchases=counts.strays,
-        log_read_at=counts.read_at,
-    )
