@@ -6,7 +6,7 @@ from typing import Any
 from tests.browser.chromium import Page
 
 PATIENCE_MS = 30_000
-KEYS = {"Tab": 9, "Enter": 13, " ": 32, "Escape": 27, "ArrowDown": 40, "ArrowRight": 39}
+KEYS = {"Tab": 9, "Enter": 13, " ": 32, "Escape": 27, "ArrowDown": 40, "ArrowRight": 39, "Home": 36, "End": 35}
 TEXTS = {"Enter": "\r", " ": " "}
 SEE = """async (patience, seen) => {
   const began = performance.now();

@@ -14,7 +14,7 @@ function steps(most) {
   const rough = Math.max(most, 0.01) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((size) => size * power).find((size) => size >= rough - power * 1e-9);
-  return Array.from({ length: Math.ceil(most / step - 1e-9) + 1 }, (_, index) => index * step);
+  return Array.from({ length: Math.max(1, Math.ceil(most / step - 1e-9)) + 1 }, (_, index) => index * step);
 }
 
 function useWidth(place) {

@@ -30,13 +30,16 @@ const CHOICES = {
   not_created: ["It was not bought", "The dashboard shows nothing for it. The job is queued again and bought; if it was bought after all, it is paid for twice."],
   give_up: ["Give up", "Nobody can tell. The job fails and is charged as estimated; if the usage log shows it later, the charge is corrected."],
 };
+const OF_GENERATION = new Set(["attach_refused", "generation_taken"]);
 const DONE = { not_created: "Queued again.", give_up: "Given up: failed, charged as estimated." };
 
 function Decide({ api, job, onClose }) {
   const [action, setAction] = useState("");
   const send = async ({ generation_id: generation }) => {
     const body = action === "attach" ? { action, generation_id: generation.trim() } : { action };
-    const after = await api.request("POST", `/v1/admin/jobs/${encodeURIComponent(job.id)}/resolve`, { body });
+    const after = await api.request("POST", `/v1/admin/jobs/${encodeURIComponent(job.id)}/resolve`, { body }).catch((error) => {
+      throw OF_GENERATION.has(error.code) ? Object.assign(error, { param: "generation_id" }) : error;
+    });
     const pending = after.state === "unconfirmed";
     toast(DONE[action] ?? (pending ? "A worker is still checking it. The job’s timeline will tell." : "Attached: the job goes on from there."));
   };

@@ -9,7 +9,7 @@ import { InDoubt } from "./in-doubt.js";
 import { Read, usePolled } from "./polled.js";
 import { Upstream } from "./upstream.js";
 
-const AT_WORK = { submitting: "handing over", generating: "generating", saving: "saving" };
+const AT_WORK = { submitting: "handing over", generating: "generating", saving: "saving", abandoned: "canceled after it was bought" };
 const MOST_IN_DOUBT = 50;
 const ALIVE_SECONDS = 60;
 
