@@ -21,6 +21,7 @@ from app.outbound.guard import Guard
 from app.settings import Settings, SettingsError
 from app.upstream.client import UpstreamClient
 from app.workers.audit import Auditor
+from app.workers.balance import Accountant
 from app.workers.deliver import Deliverer, Sending
 from app.workers.leases import Leasing
 from app.workers.loop import Duty, run_all
@@ -95,6 +96,7 @@ def duties(
             tidy_every_seconds=TIDY_SECONDS,
         ),
         PriceKeeper(db, upstream),
+        Accountant(db, upstream),
         Auditor(db, upstream),
         Deliverer(db, sending),
         Resealer(db, sending.sealer),

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli.limits import Budget, InFlight, Models, PerMinute, limits_of, per_minute
 from app.db import access, acts, ledger, revoking, schema, sign_in
 from app.db.access import Key, Project
 from app.db.engine import Connection
 from app.domain.actor import ON_THE_HOST
-from app.domain.money import micros_to_usd, usd_to_micros
+from app.domain.money import micros_to_usd
 from app.domain.secrets import DEFAULT_SCOPES, Scope
 from app.settings import Settings, SettingsError, open_database
 
@@ -23,15 +24,7 @@ projects = typer.Typer(help="Projects own jobs, keys and limits.", no_args_is_he
 keys = typer.Typer(help="Keys open a project's jobs.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-NO_LIMIT = "none"
 _SPANS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-InFlight = Annotated[str | None, typer.Option(metavar="N", help="At most this many generations at once; or none.")]
-Budget = Annotated[
-    str | None, typer.Option(metavar="USD", help="At most this much reserved and spent in a month (UTC); or none.")
-]
-PerMinute = Annotated[str | None, typer.Option(metavar="N", help="At most this many requests a minute; or none.")]
 
 
 @projects.command("create")
@@ -41,10 +34,13 @@ def create_project(
     max_in_flight: InFlight = None,
     budget: Budget = None,
     requests_per_minute: PerMinute = None,
+    models: Models = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a project."""
-    limits = _limits(max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute)
+    limits = limits_of(
+        max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute, models=models
+    )
     with transaction() as (conn, now):
         project = access.create_project(conn, _named(name), now=now, **limits)
         acts.note(conn, "project.created", target=project.name, project_id=project.id, now=now, data=limits)
@@ -59,10 +55,13 @@ def limit_project(
     max_in_flight: InFlight = None,
     budget: Budget = None,
     requests_per_minute: PerMinute = None,
+    models: Models = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a project's limits; those that are not named stay. What is reserved or spent already stays too."""
-    limits = _limits(max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute)
+    limits = limits_of(
+        max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute, models=models
+    )
     with transaction() as (conn, now):
         project = access.limit_project(conn, name, **limits)
         if limits:
@@ -106,7 +105,7 @@ def create_key(
 ) -> None:
     """Create a key and print it, once: nobody can read it again."""
     granted = _scopes(scopes)
-    limit = _per_minute(requests_per_minute)
+    limit = per_minute(requests_per_minute)
     with transaction() as (conn, now):
         key, secret = access.create_key(
             conn,
@@ -220,38 +219,6 @@ def _span(text: str) -> timedelta:
     if found is None or int(found[1]) == 0:
         raise SettingsError(f"--expires {text!r}: write a span such as 90d, 12h or 30m.")
     return timedelta(**{_SPANS[found[2]]: int(found[1])})
-
-
-def _limits(*, max_in_flight: str | None, budget: str | None, requests_per_minute: str | None) -> dict[str, int | None]:
-    """Return the limits that were named, by their columns; `none` lifts one."""
-    limits: dict[str, int | None] = {}
-    if budget is not None:
-        limits["monthly_budget_micros"] = None if budget == NO_LIMIT else _dollars(budget)
-    if max_in_flight is not None:
-        limits["max_in_flight"] = None if max_in_flight == NO_LIMIT else _count(max_in_flight, option="--max-in-flight")
-    if requests_per_minute is not None:
-        limits["requests_per_minute"] = _per_minute(requests_per_minute)
-    return limits
-
-
-def _per_minute(text: str | None) -> int | None:
-    return None if text in (None, NO_LIMIT) else _count(text, option="--requests-per-minute")
-
-
-def _dollars(text: str) -> int:
-    try:
-        micros = usd_to_micros(text)
-    except ValueError:
-        micros = -1
-    if not 0 <= micros <= access.MOST_BUDGET_MICROS:
-        raise SettingsError(f"--budget {text!r}: write dollars such as 250 or 99.50, or none.")
-    return micros
-
-
-def _count(text: str, *, option: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,5}", text, re.ASCII):
-        raise SettingsError(f"{option} {text!r}: write a whole number from 1 to 999999, or none.")
-    return int(text)
 
 
 def _project(conn: Connection, project: Project, *, now: datetime) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The command's root: every subcommand hangs here."""
 
-from app.cli import access, client, demo, doctor, ledger, restoring, serving, trail
+from app.cli import access, client, demo, doctor, ledger, restoring, serving, trail, upstream
 from app.cli.root import new_root
 
 HOST = "Run the service (on its host)"
@@ -15,3 +15,4 @@ trail.register(app, panel=HOST)
 app.add_typer(access.projects, name="projects", rich_help_panel=HOST)
 app.add_typer(access.keys, name="keys", rich_help_panel=HOST)
 app.add_typer(ledger.ledger, name="ledger", rich_help_panel=HOST)
+app.add_typer(upstream.upstream, name="upstream", rich_help_panel=HOST)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from app.cli.ailments import is_folder, is_public
 from app.cli.finding import Finding, doubtful, failed, fine
-from app.db import inspection, schema, webhooks
+from app.db import gate, inspection, schema, webhooks
 from app.db.engine import Connection, Database
 from app.domain.errors import MediaError, ReelayError, StorageFailed
 from app.domain.sealing import Sealer
@@ -124,7 +124,16 @@ def _schema(conn: Connection, settings: Settings) -> list[Finding]:
     elif made_for == "sandbox" and is_public(settings):
         sentence = f"It holds simulated videos, and REELAY_PUBLIC_URL is {settings.public_url}: nothing there is real."
         found.append(doubtful("database", sentence, "Serve from another database for real, or unset that setting."))
-    return found
+    return [*found, *_paused(conn)]
+
+
+def _paused(conn: Connection) -> list[Finding]:
+    held = gate.read(conn)
+    if held.paused_at is None:
+        return []
+    why = "" if held.pause_reason is None else f": {held.pause_reason}"
+    sentence = f"Since {held.paused_at.isoformat(timespec='seconds')} nothing is submitted, by {held.paused_by}{why}"
+    return [doubtful("upstream", f"{sentence.rstrip('.')}.", "reelay upstream resume")]
 
 
 async def storage(settings: Settings) -> list[Finding]:

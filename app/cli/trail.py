@@ -11,6 +11,7 @@ from app.cli.access import transaction
 from app.cli.restoring import moment_of
 from app.db import access, trail
 from app.db.trail import Deed
+from app.domain.actor import NAME_ON_THE_HOST
 
 COLUMNS = ["TIME", "WHAT", "OF", "BY", "SUBJECT", "FROM", "REQUEST"]
 
@@ -57,11 +58,7 @@ def _plain(deed: Deed) -> dict[str, Any]:
 
 def _row(deed: Deed) -> list[str | Text]:
     who = deed.actor
-    by = (
-        "operator on the host"
-        if who.get("on_host")
-        else " of ".join(filter(None, (who.get("token_id"), who.get("key_id"))))
-    )
+    by = NAME_ON_THE_HOST if who.get("on_host") else " of ".join(filter(None, (who.get("token_id"), who.get("key_id"))))
     rest = [who.get(name, "-") for name in ("subject", "address", "request_id")]
     return [_told(deed.at), deed.action, deed.target, by, *rest]
 

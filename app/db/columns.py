@@ -52,8 +52,13 @@ def insert_if_absent(conn: Connection, table: sa.Table, **values: Any) -> bool:
 
 
 def one_of(column: sa.Column[str], allowed: Iterable[str]) -> sa.ColumnElement[bool]:
-    """`column IN (...)` with the words spelled out: a partial index does not match bound parameters."""
-    return column.in_(sa.bindparam(None, sorted(map(str, allowed)), expanding=True, literal_execute=True))
+    """`column IN (...)` with the words spelled out: a partial index does not match bound parameters.
+
+    One word alone is `column = ...`: SQLite does not take `IN` of one for the same.
+    """
+    if len(listed := sorted(map(str, allowed))) == 1:
+        return column == sa.literal_column(repr(listed[0]))
+    return column.in_(sa.bindparam(None, listed, expanding=True, literal_execute=True))
 
 
 PARKED = sa.text("parked")

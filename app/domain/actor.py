@@ -27,3 +27,4 @@ class Actor:
 
 
 ON_THE_HOST = Actor(on_host=True)
+NAME_ON_THE_HOST = "operator on the host"

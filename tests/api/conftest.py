@@ -18,6 +18,7 @@ from app.api.callers import Caller
 from app.api.deps import House
 from app.catalogue import catalogue
 from app.db.engine import Database
+from app.domain.secrets import Scope
 from app.domain.signing import Signer
 from app.media.store import Store
 from app.workers.sweep import Sweeper
@@ -129,6 +130,11 @@ async def client_for(app: FastAPI) -> AsyncIterator[ClientFor]:
 @pytest.fixture
 def client(client_for: ClientFor, caller: tuple[Caller, str]) -> httpx2.AsyncClient:
     return client_for(caller[1])
+
+
+@pytest.fixture
+def operator(client_for: ClientFor, database: Database) -> httpx2.AsyncClient:
+    return client_for(make_caller(database, project="operators", scopes=frozenset({Scope.ADMIN}))[1])
 
 
 async def asleep(database: Database) -> str:

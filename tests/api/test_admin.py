@@ -5,19 +5,14 @@ import asyncio
 import httpx2
 import pytest
 
+from app.api.callers import Caller
 from app.db import gate, resolving, submissions
 from app.db.engine import Connection, Database
 from app.domain.job import Job
 from app.domain.pacing import Pace
-from app.domain.secrets import Scope
 from app.domain.states import JobState
-from tests.api.conftest import ClientFor, asleep, require_error
-from tests.factories import make_caller, make_job
-
-
-@pytest.fixture
-def operator(client_for: ClientFor, database: Database) -> httpx2.AsyncClient:
-    return client_for(make_caller(database, project="operators", scopes=frozenset({Scope.ADMIN}))[1])
+from tests.api.conftest import asleep, require_error
+from tests.factories import INPUT, make_caller, make_job
 
 
 @pytest.fixture
@@ -118,6 +113,25 @@ async def test_upstream__shows_holds_and_resume_ends_them(
     assert (shown["in_flight"], shown["unconfirmed"], shown["unresolved"]) == (1, 1, 0)
     resumed = (await operator.post("/v1/admin/upstream/resume")).json()
     assert (resumed["hold"], resumed["model_holds"], resumed["pace_per_minute"]) == (None, {}, None)
+
+
+async def test_pause__is_shown_until_resumed(
+    operator: httpx2.AsyncClient, client: httpx2.AsyncClient, database: Database, me: Caller
+) -> None:
+    waiting = make_job(database, me)
+    paused = (await operator.post("/v1/admin/upstream/pause", json={"reason": "Too dear."})).json()["paused"]
+    assert (paused["by"][:6], paused["reason"]) == ("test (", "Too dear.")
+    again = await operator.post("/v1/admin/upstream/pause", json={"reason": "Another."})
+    assert again.json()["paused"] == paused
+    made = (await client.post("/v1/jobs", json={"input": INPUT})).json()
+    seen = (await client.get(f"/v1/jobs/{waiting.id}")).json()
+    assert made["queue"]["reason"] == seen["queue"]["reason"] == "paused_by_operator"
+    estimate = (await client.post("/v1/jobs/estimate", json={"input": INPUT})).json()
+    assert estimate["eta_seconds"] is None
+    assert "submissions_held: paused_by_operator" in (await client.get("/readyz")).json()["reasons"]
+    resumed = (await operator.post("/v1/admin/upstream/resume")).json()
+    assert (resumed["paused"], resumed["balance_usd"], resumed["balance_at"]) == (None, None, None)
+    assert (await client.get(f"/v1/jobs/{waiting.id}")).json()["queue"]["reason"] is None
 
 
 async def test_readyz__says_what_holds_and_what_waits_for_a_person(

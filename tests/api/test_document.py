@@ -96,9 +96,15 @@ def strategies(operation: Any, known: dict[str, list[Any]]) -> Iterator[Any]:
             if f"{{{name}}}" in operation.path:
                 yield st.sampled_from(ids).flatmap(
                     lambda id_, name=name, mode=mode: operation.as_strategy(
-                        generation_mode=mode, path_parameters=id_ if isinstance(id_, dict) else {name: id_}
+                        generation_mode=mode, path_parameters=filled(operation.path, name, id_)
                     )
                 )
+
+
+def filled(path: str, name: str, id_: Any) -> dict[str, str]:
+    """Return the path's parameters; an id within another's comes with that."""
+    ids: dict[str, str] = id_ if isinstance(id_, dict) else {name: id_}
+    return {name: value for name, value in ids.items() if f"{{{name}}}" in path}
 
 
 BEYOND_A_SCHEMA = {
@@ -192,6 +198,7 @@ def test_document__is_kept(house: House, database: Database) -> None:
         minted = [tokens.mint(conn, me.key, grant, now=now)[0].id for _ in states]
     kept = [asyncio.run(uploaded(app, key)) for _ in range(4)]
     hooks, owed = endpoints(database, me)
+    strangers = [make_caller(database, project=f"other {number}") for number in range(4)]
     known = {
         "file_id": kept,
         "job_id": ids,
@@ -200,6 +207,8 @@ def test_document__is_kept(house: House, database: Database) -> None:
         "token_id": minted,
         "webhook_id": hooks,
         "delivery_id": owed,
+        "project_id": [other.project.id for other, _ in strangers],
+        "key_id": [other.key.id for other, _ in strangers],
     }
     operations = [result.ok() for result in documented.get_all_operations()]
     for operation in sorted(operations, key=lambda operation: operation.method == "delete"):

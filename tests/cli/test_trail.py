@@ -1,5 +1,6 @@
 """reelay audit, and that every command which changes something on the host leaves its line there."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from app.cli import development
+from app.cli import development, examinations
 from app.cli.command import app
-from app.domain.errors import Conflict, NotFound
+from app.domain.errors import Conflict, NotFound, UnknownModel
 from app.settings import Settings, SettingsError
 
 HOST_COMMANDS = {
@@ -21,6 +22,8 @@ HOST_COMMANDS = {
     ("projects", "sign-in"): ["film"],
     ("keys", "create"): ["--project", "film", "--name", "laptop", "--requests-per-minute", "30"],
     ("keys", "revoke"): ["{key}", "--cancel-queued"],
+    ("upstream", "pause"): ["--reason", "Too dear."],
+    ("upstream", "resume"): [],
     ("restore",): ["--since", "2026-11-01T09:30:00Z"],
 }
 """What each command of the host that changes something is given."""
@@ -122,3 +125,24 @@ def test_keys__may_have_a_limit_of_requests(tmp_path: Path) -> None:
     flags = ["keys", "create", "--project", "film", "--name", "a", "--json", "--requests-per-minute"]
     assert json.loads(done(*flags, "30", folder=tmp_path))["requests_per_minute"] == 30
     assert isinstance(reelay(*flags, "0", folder=tmp_path).exception, SettingsError)
+
+
+def test_project__may_be_kept_to_some_models(tmp_path: Path) -> None:
+    flags = ["projects", "create", "film", "--json", "--models"]
+    assert isinstance(reelay(*flags, "veo9", folder=tmp_path).exception, UnknownModel)
+    named = "veo2, veo2/image-to-video"
+    assert json.loads(done(*flags, named, folder=tmp_path))["models"] == ["veo2", "veo2/image-to-video"]
+    lifted = json.loads(done("projects", "limit", "film", "--json", "--models", "none", folder=tmp_path))
+    assert lifted["models"] is None
+
+
+def test_pause__is_the_doctors_first_suspect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELAY_DATA_DIR", str(tmp_path))
+    for _ in range(2):
+        done("upstream", "pause", "--reason", "Too dear.", folder=tmp_path)
+    assert [act["data"] for act in told(tmp_path)] == [{"reason": "Too dear."}]
+    *_, found = asyncio.run(examinations.database(Settings.load()))
+    assert (found.level, found.mend) == ("warn", "reelay upstream resume")
+    assert "operator on the host: Too dear." in found.message
+    done("upstream", "resume", folder=tmp_path)
+    assert {found.level for found in asyncio.run(examinations.database(Settings.load()))} == {"ok"}

@@ -22,6 +22,7 @@ from app.outbound.guard import Guard
 from app.sandbox.config import SandboxConfig
 from app.sandbox.server import running
 from app.upstream.client import UpstreamClient
+from app.workers.balance import Accountant
 from app.workers.leases import Leasing
 from app.workers.marks import Marks
 from app.workers.poll import Poller
@@ -94,6 +95,7 @@ class Room:
         self.saver = Saver(db, upstream, self.store, fetch, leasing=self.leasing, spool=folder / "spool")
         self.sweeper = Sweeper(db, self.store, worker="w", retention=timedelta(days=7))
         self.prices = PriceKeeper(db, upstream)
+        self.accountant = Accountant(db, upstream)
 
     def another_submitter(self, *, max_in_flight: int = 5, requoter: Requoter | None = None) -> Submitter:
         return Submitter(

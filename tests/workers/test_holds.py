@@ -4,10 +4,13 @@ from typing import Any
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 
 from app.db import claims, gate
 from app.domain.states import JobState
-from tests.workers.conftest import Room
+from app.upstream.client import UpstreamClient
+from app.workers.balance import Accountant
+from tests.workers.conftest import T0, Room
 
 
 def set_faults(room: Room, **odds: Any) -> None:
@@ -189,3 +192,35 @@ async def test_polls__their_breaker_leaves_submissions_alone(room: Room, fault: 
     job = await room.create("One more")
     await room.beat("submitter")
     assert (await room.seen(job)).state is JobState.GENERATING
+
+
+async def test_pause__nothing_is_bought_until_it_ends_whatever_the_upstream_says(room: Room) -> None:
+    under_way = await room.create("A boat")
+    await room.submit()
+    waiting = await room.create("A ship")
+    assert await room.db.write(lambda conn: gate.pause(conn, by="ann", reason=None, now=room.clock.now))
+    assert not await room.db.write(lambda conn: gate.pause(conn, by="bob", reason=None, now=room.clock.now))
+    await room.to_the_end(rounds=4)
+    assert (await room.seen(under_way)).state is JobState.SUCCEEDED, "what was bought is finished"
+    assert ((await room.seen(waiting)).state, asked(room)["submit"]) == (JobState.QUEUED, 1)
+    assert (await room.db.read(gate.read)).paused_by == "ann"
+    await room.db.write(gate.resume)
+    await room.submit()
+    assert (await room.seen(waiting)).state is JobState.GENERATING
+
+
+async def test_balance__is_kept_with_its_time_and_asked_for_once_by_all(room: Room) -> None:
+    set_balance(room, 12.5)
+    await room.beat("accountant")
+    room.clock.pass_seconds(100)
+    set_balance(room, 11.0)
+    await room.beat("accountant")
+    seen = await room.db.read(gate.read)
+    assert (seen.balance_micros, seen.balance_at) == (12_500_000, T0)
+    room.clock.pass_seconds(200)
+    await room.beat("accountant")
+    assert (await room.db.read(gate.read)).balance_micros == 11_000_000
+    room.clock.pass_seconds(300)
+    async with UpstreamClient(room.url, api_key=SecretStr("another-key")) as refused:
+        await Accountant(room.db, refused).run_once()
+    assert (await room.db.read(gate.read)).balance_micros == 11_000_000

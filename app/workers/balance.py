@@ -1,0 +1,46 @@
+"""Look at the account now and then, which is free, so that an operator sees what is left before it is spent."""
+
+from datetime import timedelta
+
+import structlog
+
+from app.db import gate
+from app.db.engine import Connection, Database
+from app.domain.errors import UpstreamFailure
+from app.upstream.client import UpstreamClient
+
+log = structlog.get_logger()
+
+
+class Accountant:
+    """Keeps the balance that the upstream shows, and when it was seen; one replica's look serves all."""
+
+    name = "balance"
+    topic: str | None = None
+    may_be_cut = True
+
+    def __init__(self, db: Database, upstream: UpstreamClient, *, interval_seconds: float = 300.0) -> None:
+        self._db = db
+        self._upstream = upstream
+        self.interval_seconds = interval_seconds
+
+    async def run_once(self) -> bool:
+        """Ask, unless somebody did a moment ago. What could not be read leaves the last balance, with its age."""
+        if not await self._db.read(self._is_due):
+            return False
+        try:
+            balance = await self._upstream.balance()
+        except UpstreamFailure as failure:
+            log.info("balance_not_read", error=failure.message)
+            return False
+        await self._db.write(lambda conn: gate.note_balance(conn, balance.micros, now=self._db.now(conn)))
+        return False
+
+    async def drain(self) -> None:
+        """Nothing is left under way between two rounds."""
+
+    def _is_due(self, conn: Connection) -> bool:
+        seen_at = gate.read(conn).balance_at
+        # Half of the interval: a round that comes a little early must not wait for the next.
+        age = None if seen_at is None else self._db.now(conn) - seen_at
+        return age is None or not timedelta(0) <= age < timedelta(seconds=self.interval_seconds / 2)
