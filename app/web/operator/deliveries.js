@@ -45,7 +45,7 @@ function Delivery({ delivery, project, onAgain }) {
   const outcome = (attempt) => attempt.error ?? `answered ${attempt.status_code}`;
   const next = delivery.next_attempt_at && `next try ${until(delivery.next_attempt_at)}`;
   return html`<div class="grow"><p class="clip"><strong>${delivery.event_type}</strong> <span class="quiet">to</span> ${delivery.host}</p>
-      <p class="small quiet">${[project, ago(delivery.created_at), last && outcome(last), next].filter(Boolean).join(" · ")}</p>
+      <p class="small quiet">${[project, ago(delivery.created_at), last && outcome(last).replace(/\.$/, ""), next].filter(Boolean).join(" · ")}</p>
       <details class="more"><summary>${plural(delivery.attempts.length, "attempt")}</summary>
         <dl class="facts"><dt>Event</dt><dd><code>${delivery.event_id}</code></dd>${delivery.job_id && html`<dt>Job</dt><dd><code>${delivery.job_id}</code></dd>`}
           ${delivery.attempts.map((attempt) => html`<dt>${moment(attempt.started_at)}</dt><dd>${outcome(attempt)}, ${attempt.duration_ms} ms</dd>`)}</dl></details></div>

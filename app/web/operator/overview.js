@@ -54,7 +54,7 @@ function Counts({ standing, upstream }) {
     ${count("Queued", of("queued"))}
     ${count("Running", { count: running.reduce((sum, { count }) => sum + count, 0), oldest_at: oldest }, parts)}
     ${count("Unconfirmed", of("unconfirmed"), [needed, atRisk].filter(Boolean).join(", "), true)}
-    ${count("Held", of("held"), "of the queued, for a reason", true)}</dl>`;
+    ${count("Held", of("held"), of("held").count > 0 && "of the queued, for a reason", true)}</dl>`;
 }
 
 function Rest({ standing: { month, workers, webhooks, at } }) {
