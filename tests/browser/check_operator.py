@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.browser.check_views import examine
+from tests.browser.axe import examine
 from tests.browser.conftest import Reelay
 from tests.browser.person import Person
 
