@@ -17,7 +17,7 @@ const ROUTES = [
   { at: /^\/$/, href: "#/", name: "Playground", load: () => import("./play/playground.js") },
   { at: /^\/gallery$/, href: "#/gallery", name: "Gallery", load: () => import("./gallery/gallery.js") },
   { at: /^\/jobs\/(?<id>[^/]+)$/, load: () => import("./gallery/job-page.js") },
-  { at: /^\/operator(\/(?<rest>.*))?$/, href: "#/operator", name: "Operator", scope: "admin", load: () => import("./operator.js") },
+  { at: /^\/operator(\/(?<rest>.*))?$/, href: "#/operator", name: "Operator", scope: "admin", load: () => import("./operator/view.js") },
 ];
 const EXPIRED = "This key or token does not work any more: it was revoked, or its time is over. Sign in again to go on; what you typed is kept.";
 
