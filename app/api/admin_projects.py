@@ -189,7 +189,7 @@ def _limits(wish: ProjectLimits, offer: Offer) -> dict[str, Limit]:
     named: dict[str, Any] = wish.model_dump(include=wish.model_fields_set & ProjectLimits.model_fields.keys())
     if "monthly_budget_usd" in named:
         usd = named.pop("monthly_budget_usd")
-        named["monthly_budget_micros"] = None if usd is None else usd_to_micros(usd)
+        named["monthly_budget_micros"] = None if usd is None else usd_to_micros(round(usd, 6))
     if named.get("models") is not None:
         named["models"] = sorted(set(offering.ids_of(named["models"], offer)))
     return named

@@ -70,6 +70,12 @@ async def test_project__a_limit_that_makes_no_sense_is_refused(
 
 
 @one_database
+async def test_budget__smaller_than_a_micro_dollar_is_none_at_all(operator: httpx2.AsyncClient) -> None:
+    made = await operator.post(PROJECTS, json={"name": "a", "monthly_budget_usd": 2.22e-16})
+    assert (made.status_code, made.json()["monthly_budget_usd"]) == (201, 0)
+
+
+@one_database
 async def test_models__of_a_project_are_the_only_ones_it_may_use(
     operator: httpx2.AsyncClient, client: httpx2.AsyncClient, database: Database, me: Caller
 ) -> None:
