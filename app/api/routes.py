@@ -20,6 +20,7 @@ from app.api import (
     models,
     openai_videos,
     pages,
+    scraping,
     tokens,
     usage,
     webhooks,
@@ -38,12 +39,14 @@ DESCRIPTION = (
 DOORS = (
     jobs, creating, forecasting, content, events, files, openai_videos, aimlapi_video, models, usage, tokens,
     webhooks, health,
-    admin, pages,
+    scraping, admin, pages,
 )  # fmt: skip
 """They are asked in this order: what is called most comes first."""
+SIDE_DOORS = (scraping, health)
+"""Those of a process without an API."""
 
 
-def build(house: House, *, lifespan: Any = None) -> FastAPI:
+def build(house: House, *, doors: tuple[Any, ...] = DOORS, lifespan: Any = None) -> FastAPI:
     """Return the application that serves `house`."""
     app = FastAPI(
         title="Reelay",
@@ -57,7 +60,7 @@ def build(house: House, *, lifespan: Any = None) -> FastAPI:
     app.state.house = house
     app.add_middleware(FrontDoor, allowed=AllowList(house.cors_origins))
     errors.install(app)
-    for door in DOORS:
+    for door in doors:
         app.include_router(door.router)
     written: list[dict[str, Any]] = []
 

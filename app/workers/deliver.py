@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from app import metrics
 from app.db import deliveries, webhooks
 from app.db.deliveries import Attempt, Owed
 from app.db.engine import Connection, Database
@@ -134,6 +135,7 @@ class Deliverer:
     async def _deliver(self, owed: Owed, claimed_at: datetime) -> None:
         try:
             answer = await self._sending.post(owed, sent_at=claimed_at)
+            (metrics.DELIVERED if answer.error is None else metrics.NOT_DELIVERED).inc()
             await self._db.write(lambda conn: self._settle(conn, owed, answer, started_at=claimed_at))
         except asyncio.CancelledError:
             await self._db.write(lambda conn: deliveries.put_back(conn, owed, now=self._db.now(conn)))

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from app import metrics
 from app.db.signals import Signals
 
 log = structlog.get_logger()
@@ -89,6 +90,7 @@ async def _run(duty: Duty, *, signals: Signals, stop: asyncio.Event) -> None:
             except Exception as error:  # noqa: BLE001  # one bad beat must not end the duty
                 failures += 1
                 more = False
+                metrics.DUTY_FAILURES.labels(duty.name).inc()
                 log.warning("duty_failed", duty=duty.name, error=str(error), failures=failures)
             pause = min(LONGEST_PAUSE_SECONDS, 0.5 * 2 ** min(failures, 10)) if failures else duty.interval_seconds
             if not more:
