@@ -10,11 +10,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.api import routes
 from app.api.callers import Caller
 from app.api.deps import House
+from app.api.remembered import Remembered
 from app.db.engine import Database
 from app.domain.secrets import Scope
 from app.domain.states import JobState
 from app.metrics import REGISTRY
-from tests.api.conftest import ClientFor, require_error
+from tests.api.conftest import ClientFor, Ticks, require_error
 from tests.factories import make_caller, make_job
 
 TOKEN = "0123456789abcdef" * 4
@@ -109,3 +110,18 @@ async def test_side_doors__show_metrics_and_health_alone(house: House, client_fo
     client = client_for(TOKEN, app=routes.build(replace(house, metrics_token=TOKEN), doors=routes.SIDE_DOORS))
     statuses = [(await client.get(path)).status_code for path in ("/metrics", "/healthz", "/readyz", "/v1/jobs", "/")]
     assert statuses == [200, 200, 200, 404, 404]
+
+
+async def test_remembered__is_kept_for_longer_where_loading_takes_long() -> None:
+    clock, loads = Ticks(), list[float]()
+    kept = Remembered[float](5.0, share=0.05, clock=clock)
+
+    async def load() -> float:
+        clock.seconds += 2.0
+        loads.append(clock.seconds)
+        return clock.seconds
+
+    for pause in (0.0, 39.0, 2.0):
+        clock.seconds += pause
+        await kept.get(load)
+    assert loads == [2.0, 45.0]
