@@ -51,6 +51,7 @@ class FrontDoor:
                 answer_seconds = None if waited or not answered.began_at else answered.began_at - started_at
                 metrics.served(scope["method"], route, answered.status, seconds=answer_seconds)
                 _log_access(scope, route, answered.status, seconds=time.perf_counter() - started_at)
+                structlog.contextvars.unbind_contextvars("job_id")  # of a job that was made
 
     async def _serve(self, scope: Scope, receive: Receive, answered: "_Answer") -> None:
         try:

@@ -19,7 +19,7 @@ from app.db import figures, schema
 from app.db.engine import Connection, Database
 from app.domain.errors import Unavailable
 from app.domain.figures import Crowd, Ended, Figures
-from app.domain.states import TERMINAL, JobState
+from app.domain.states import JobState
 from app.settings import Settings, SettingsError, open_database
 
 Seconds = Annotated[float, typer.Option(min=0.5, max=3600, metavar="SECONDS", help="How often to look.")]
@@ -132,7 +132,8 @@ def _disk(folder: Path) -> Fact:
 
 
 def _screen(seen: Figures, folder: Path) -> Group:
-    return Group(_jobs(seen), Text(""), _lines(facts(seen, folder)))
+    ended = Text("succeeded, failed and canceled: within the last ten minutes", style="dim")
+    return Group(_jobs(seen), ended, Text(""), _lines(facts(seen, folder)))
 
 
 def _jobs(seen: Figures) -> Table:
@@ -141,7 +142,7 @@ def _jobs(seen: Figures) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column(f"{seen.at:%H:%M:%S} UTC")
     for state in JobState:
-        table.add_column(f"{state} (10 min)" if state in TERMINAL else state, justify="right")
+        table.add_column(state, justify="right")
     for model in sorted({model for model, _ in found}):
         numbers = [found.get((model, state), 0) for state in JobState]
         table.add_row(terminal.safe(model), *[str(number or "-") for number in numbers])

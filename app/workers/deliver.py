@@ -111,7 +111,8 @@ class Deliverer:
             return False
         for owed, claimed_at in await self._db.write(lambda conn: self._claim(conn, room)):
             self._busy[owed.webhook.id] += 1
-            self.crew.start(self._deliver(owed, claimed_at), name=f"deliver {owed.id}")
+            about = {"delivery_id": owed.id, "job_id": owed.job_id}
+            self.crew.start(self._deliver(owed, claimed_at), name="deliver", **about)
         return False
 
     async def drain(self) -> None:
@@ -158,10 +159,11 @@ class Deliverer:
         pause = None if delivered else self._pause(conn, owed, answer)
         due_at = None if pause is None else now + pause
         if not deliveries.settle(conn, owed, attempt, delivered=delivered, due_at=due_at):
-            log.warning("delivery_overtaken", delivery_id=owed.id)
+            log.warning("delivery_overtaken", delivery_id=owed.id, job_id=owed.job_id)
             return
         if not delivered:
-            log.info("delivery_failed", delivery_id=owed.id, status=answer.status_code, tries=owed.tries + 1)
+            about = {"delivery_id": owed.id, "job_id": owed.job_id}
+            log.info("delivery_failed", **about, status=answer.status_code, tries=owed.tries + 1)
         if not owed.is_test and owed.webhook.url is not None:
             self._judge(conn, owed, answer, now=now)
 

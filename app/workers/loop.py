@@ -46,8 +46,9 @@ class Crew:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
-        task = asyncio.create_task(self._guarded(work, name))
+    def start(self, work: Coroutine[Any, Any, None], *, name: str, **about: str | None) -> None:
+        """Start the work; every line that is logged in it says what it is `about`, such as `job_id`."""
+        task = asyncio.create_task(self._guarded(work, name, about))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -64,7 +65,8 @@ class Crew:
         await self.drain()
 
     @staticmethod
-    async def _guarded(work: Coroutine[Any, Any, None], name: str) -> None:
+    async def _guarded(work: Coroutine[Any, Any, None], name: str, about: dict[str, str | None]) -> None:
+        structlog.contextvars.bind_contextvars(**about)  # of this task alone
         try:
             await work
         except Exception:

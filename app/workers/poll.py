@@ -60,7 +60,7 @@ class Poller:
         for job, late in due:
             if job.id not in self._asking:
                 self._asking.add(job.id)
-                self.crew.start(self._poll(job, late=late), name=f"poll {job.id}")
+                self.crew.start(self._poll(job, late=late), name="poll", job_id=job.id)
         return more
 
     async def drain(self) -> None:

@@ -84,7 +84,7 @@ class Saver:
             return False
         due = await self._db.write(lambda conn: self._claim(conn, free))
         for job in due:
-            self.crew.start(self._save(job), name=f"save {job.id}")
+            self.crew.start(self._save(job), name="save", job_id=job.id)
         return False
 
     async def drain(self) -> None:

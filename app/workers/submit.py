@@ -72,7 +72,7 @@ class Submitter:
             return False
         admitted = await self._db.write(self._admit)
         for job, submission in admitted:
-            self.crew.start(self._submit(job, submission), name=f"submit {job.id}")
+            self.crew.start(self._submit(job, submission), name="submit", job_id=job.id)
         return bool(admitted)
 
     async def drain(self) -> None:
