@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import claim, create, figures, read, start
+from bench import claim, create, events, figures, read, start
 from bench.figures import Figure
 from bench.plan import KINDS, Loader, Plan
 
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "read": read.measure,
     "create": create.measure,
     "claim": claim.measure,
+    "events": events.measure,
 }
 RESULTS = Path(__file__).with_name("results")
 NO_WRK = (
@@ -33,7 +34,14 @@ def main() -> None:
     given = _parser().parse_args()
     loader: Loader = given.load or ("wrk" if shutil.which("wrk") else "python")
     kinds = (given.only,) if given.only else KINDS
-    plan = Plan(loader=loader, rounds=given.rounds, seconds=given.seconds, rows=given.rows, kinds=kinds)
+    plan = Plan(
+        loader=loader,
+        rounds=given.rounds,
+        seconds=given.seconds,
+        rows=given.rows,
+        listeners=given.listeners,
+        kinds=kinds,
+    )
     if loader == "python":
         _say(NO_WRK)
     about = _about(plan)
@@ -54,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=Plan.rounds)
     parser.add_argument("--seconds", type=int, default=Plan.seconds, help="how long one side is driven in a round")
     parser.add_argument("--rows", type=int, default=Plan.rows, help="jobs in the larger table that is claimed from")
+    parser.add_argument("--listeners", type=int, default=Plan.listeners, help="who follow live events")
     parser.add_argument("--only", choices=KINDS, help="read and create on this database only")
     parser.add_argument("--load", choices=["wrk", "python"], help="what makes the load; wrk where it is installed")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the figures go; a new file by default")

@@ -1,15 +1,18 @@
 """The floor: a bare FastAPI process on the same loop and HTTP parser, which answers with bytes that it holds ready.
 
-No middleware, no key, no checks, no database: what no service built on FastAPI can pass.
+No middleware, no key, no checks, no database: what no service built on FastAPI can pass. Its live stream sends what is
+posted to it to everybody who listens.
 """
 
 import argparse
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 
 def build(payload: bytes) -> FastAPI:
@@ -24,11 +27,34 @@ def build(payload: bytes) -> FastAPI:
     async def create_job(order: dict[str, Any]) -> Response:
         return Response(payload, status_code=201, media_type="application/json")
 
+    listeners: set[asyncio.Queue[bytes]] = set()
+
+    @app.get("/v1/events")
+    async def follow() -> Response:
+        return StreamingResponse(_frames(listeners), media_type="text/event-stream")
+
+    @app.post("/events")
+    async def tell() -> Response:
+        for queue in listeners:
+            queue.put_nowait(b"event: job.created\ndata: %b\n\n" % payload)
+        return Response(status_code=204)
+
     @app.get("/healthz")
     async def healthz() -> Response:
         return Response(b'{"status":"ok"}', media_type="application/json")
 
     return app
+
+
+async def _frames(listeners: set[asyncio.Queue[bytes]]) -> AsyncIterator[bytes]:
+    queue: asyncio.Queue[bytes] = asyncio.Queue()
+    listeners.add(queue)
+    try:
+        yield b": here\n\n"
+        while True:
+            yield await queue.get()
+    finally:
+        listeners.discard(queue)
 
 
 def main() -> None:

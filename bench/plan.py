@@ -16,6 +16,7 @@ class Plan:
     rounds: int = 5
     seconds: int = 2
     connections: int = 64
+    listeners: int = 1_000
     kinds: tuple[Kind, ...] = KINDS
     rows: int = 5_000_000
     seeding_seconds: float = 75.0

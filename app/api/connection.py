@@ -1,11 +1,17 @@
-"""One HTTP connection: bounds on its head, in size and time, before anything else is decided; and on its silence."""
+"""One HTTP connection: bounds on its head, in size and time, before anything else is decided; and on its silence.
+
+To the application it offers, as an extension of ASGI, a way to write at once what many connections are sent.
+"""
 
 import asyncio
 import json
 import uuid
+from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.api.sse import PUSH
 
 LARGEST_HEAD = 64 * 1024
 MOST_HEADERS = 100
@@ -76,6 +82,7 @@ class BoundedConnection(HttpToolsProtocol):
         # and no answer is all that can be said.
         if self.cycle is not None:
             self.cycle.send_500_response = self._hang_up  # type: ignore[method-assign]
+            self.scope["extensions"] = {PUSH: {"write": partial(_push, self.cycle)}}
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
@@ -159,3 +166,11 @@ class BoundedConnection(HttpToolsProtocol):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+
+
+def _push(answer: RequestResponseCycle, chunk: bytes) -> bool:
+    """Write a chunk of a streamed answer that is under way; False where nothing may be written now."""
+    if answer.flow.write_paused or answer.disconnected or answer.response_complete or not answer.chunked_encoding:
+        return False
+    answer.transport.write(chunk)
+    return True

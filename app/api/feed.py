@@ -10,6 +10,7 @@ import structlog
 
 from app import metrics
 from app.api import sse
+from app.api.sse import Push
 from app.db import stream
 from app.db.engine import Database
 from app.db.jobs import Owner
@@ -35,17 +36,26 @@ class TooSlow(Exception):
 
 
 class Follower:
-    """What one reader has still to be sent."""
+    """One reader, and what it has still to be sent. It has had everything up to `reached`."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, *, reached: int, push: Push | None) -> None:
         self._owner = owner
+        self._push = push
         self._held: deque[tuple[int, bytes]] = deque()
+        self.reached = reached
+        self.is_idle = False
+        """Everything was sent: what is written now comes in its order."""
         self.is_behind = False
         self.news = asyncio.Event()
 
-    def offer(self, found: Numbered, sent: bytes) -> None:
-        """Hold the event if it is one of the reader's."""
+    def offer(self, found: Numbered, sent: bytes, chunk: bytes) -> None:
+        """Write the event if it is one of the reader's, or hold it until the reader has had what comes before."""
         if found.event.project_id != self._owner.project_id or self._owner.subject not in (None, found.subject):
+            return
+        if found.seq <= self.reached:
+            return
+        if self.is_idle and not self._held and self._push is not None and self._push(chunk):
+            self.reached = found.seq
             return
         if len(self._held) >= MOST_HELD:
             self.is_behind = True
@@ -91,12 +101,14 @@ class Feed:
             if not self._open[credential_id]:
                 del self._open[credential_id]
 
-    async def follow(self, db: Database, owner: Owner, *, after: int) -> AsyncGenerator[bytes | None]:
+    async def follow(
+        self, db: Database, owner: Owner, *, after: int, push: Push | None = None
+    ) -> AsyncGenerator[bytes | None]:
         """Yield the frames of the owner's events after `after`, for ever, and None every now and then.
 
-        Raises TooSlow for a reader that is too slow.
+        While the caller waits for one, frames may be pushed instead. Raises TooSlow for a reader that is too slow.
         """
-        follower = Follower(owner)
+        follower = Follower(owner, reached=after, push=push)
         self._followers.add(follower)
         try:
             if self._pump is None or self._pump.done():
@@ -105,17 +117,19 @@ class Feed:
             while not await within(TICK_SECONDS, self._begun):
                 yield None
             # What the pump reads from now on it hands over; what was there before is read here. Some may come twice.
-            while page := await db.read(partial(stream.since, seq=after, owner=owner, limit=PAGE)):
+            while page := await db.read(partial(stream.since, seq=follower.reached, owner=owner, limit=PAGE)):
                 for found in page:
                     yield _frame(found)
-                    after = found.seq
+                    follower.reached = found.seq
             while True:
                 for seq, sent in follower.take():
-                    if seq > after:
+                    if seq > follower.reached:
                         yield sent
-                        after = seq
+                        follower.reached = seq
                 yield None
+                follower.is_idle = True
                 await within(TICK_SECONDS, follower.news)
+                follower.is_idle = False
         finally:
             self._followers.discard(follower)
 
@@ -138,8 +152,9 @@ class Feed:
         while page := await db.read(partial(stream.since, seq=seen, owner=EVERYBODY, limit=PAGE)):
             for found in page:
                 sent = _frame(found)
+                chunk = sse.chunk(sent)
                 for follower in self._followers:
-                    follower.offer(found, sent)
+                    follower.offer(found, sent, chunk)
                 seen = found.seq
         return seen
 

@@ -78,5 +78,5 @@ def _wait(conn: Connection, order: Order, *, house: House, caller: Caller) -> tu
     if gate.read(conn).hold_reason is not None:
         return ahead, None
     places = min(house.max_in_flight, caller.project.max_in_flight or house.max_in_flight)
-    typical = durations.read(conn, order.model.id).typical_seconds
+    typical = durations.read(conn, order.model.id).of(order.model.id, order.input).typical_seconds
     return ahead, math.ceil(pacing.seconds_with_queue(typical, ahead=ahead, places=places))

@@ -48,7 +48,7 @@ async def read_model(model_id: str, caller: Reader, house: HouseDep) -> Response
 async def _views(models: list[Model], *, offer: Offer, house: House) -> list[ModelView]:
     rules = await estimating.rules(house)
     learned = await house.db.read(durations.read_all)
-    return [_view(model, offer=offer, rules=rules, learned=learned.get(model.id)) for model in models]
+    return [_view(model, offer=offer, rules=rules, learned=learned.of_model(model.id)) for model in models]
 
 
 def _view(model: Model, *, offer: Offer, rules: Mapping[str, Any], learned: Durations | None) -> ModelView:

@@ -1,7 +1,7 @@
 """Server-Sent Events: frames, and the response that sends them until somebody leaves."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 from starlette.requests import Request
@@ -11,13 +11,27 @@ from starlette.types import Receive, Scope, Send
 MEDIA_TYPE = "text/event-stream"
 RETRY_MILLISECONDS = 2_000
 HEARTBEAT = b": still here\n\n"
-FIRST = b"retry: %d\n\n" % RETRY_MILLISECONDS
+PUSH = "reelay.push"
+"""The extension of ASGI by which a chunk is written at once, past all that an answer otherwise runs through."""
+Push = Callable[[bytes], bool]
+"""Tells whether it was written. If not, the frame is to be sent as any other."""
 
 
 def wanted(request: Request) -> bool:
     """Tell whether the caller asks for a live stream."""
     kinds = request.headers.get("accept", "").lower().split(",")
     return any(kind.partition(";")[0].strip() == MEDIA_TYPE for kind in kinds)
+
+
+def push_of(request: Request) -> Push | None:
+    """Return how frames are written at once to whoever asks; None where the server has no such way."""
+    push: Push | None = request.scope.get("extensions", {}).get(PUSH, {}).get("write")
+    return push
+
+
+def chunk(sent: bytes) -> bytes:
+    """Return what a frame is on the wire, in chunked transfer coding (RFC 9112, section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(sent), sent)
 
 
 def frame(data: str, *, event: str, id_: int | None = None) -> bytes:
@@ -29,10 +43,13 @@ def frame(data: str, *, event: str, id_: int | None = None) -> bytes:
 class EventStream(Response):
     """Sends frames as they come. A caller that leaves ends it; one that takes nothing is dropped by its connection."""
 
-    def __init__(self, frames: AsyncIterator[bytes]) -> None:
+    def __init__(self, frames: AsyncIterator[bytes], *, after: int | None = None) -> None:
+        """`after` numbers the place at which it begins: who is cut off before the first event goes on from there."""
         # Proxies that gather answers would hold every event back.
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type=MEDIA_TYPE)
         del self.headers["content-length"]
+        numbered = "" if after is None else f"id: {after}\n"
+        self._first = f"retry: {RETRY_MILLISECONDS}\n{numbered}\n".encode()
         self._frames = frames
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +65,7 @@ class EventStream(Response):
                 await sending
 
     async def _send_all(self, send: Send) -> None:
-        await send({"type": "http.response.body", "body": FIRST, "more_body": True})
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
         async for sent in self._frames:
             await send({"type": "http.response.body", "body": sent, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -27,8 +27,8 @@ def guess_durations(settings: Settings, *, median_seconds: float) -> None:
         with db.transaction() as conn:
             seen = durations.read_all(conn)
             for model in catalogue.load().models:
-                if model not in seen:
-                    durations.observe(conn, model, median_seconds)
+                if seen.of_model(model) is None:
+                    durations.observe(conn, model, {}, median_seconds)
     finally:
         db.close()
 

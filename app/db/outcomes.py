@@ -36,7 +36,7 @@ def completed(conn: Connection, job: Job, *, url: str, credits_used: int | None,
     else:
         moved = jobs.advance(conn, job, to=JobState.SAVING, now=now, result_url=url, empty_since=None, **cost)
     if moved is not None and job.started_at is not None and job.started_at < now:
-        durations.observe(conn, job.model, (now - job.started_at).total_seconds())
+        durations.observe(conn, job.model, job.input, (now - job.started_at).total_seconds())
     return moved
 
 

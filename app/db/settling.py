@@ -66,7 +66,7 @@ def _settle_accepted(
     bought = {
         "generation_id": submission.generation_id,
         "started_at": now,
-        "expected_seconds": durations.read(conn, job.model).typical_seconds,
+        "expected_seconds": durations.read(conn, job.model).of(job.model, job.input).typical_seconds,
         "due_at": now,
         "charged_micros": charge,
         "charge_basis": None if charge is None else "reported",

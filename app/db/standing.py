@@ -70,6 +70,7 @@ durations = sa.Table(
     "durations",
     metadata,
     sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("length", sa.Text, primary_key=True, server_default=""),
     sa.Column("seen", sa.Integer, nullable=False),
     sa.Column("mean_log", sa.Float, nullable=False),
     sa.Column("m2_log", sa.Float, nullable=False),

@@ -4,6 +4,7 @@ Exact arithmetic throughout; whatever does not come out even is rounded up, so t
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -81,7 +82,7 @@ class Price:
     def _quantity(self, effective_input: dict[str, Any]) -> Decimal | Fraction | None:
         if self.unit in _PER_VIDEO:
             return Decimal(1)
-        seconds = _duration(effective_input) if self.unit in _PER_SECOND | _PER_MINUTE else None
+        seconds = seconds_asked(effective_input) if self.unit in _PER_SECOND | _PER_MINUTE else None
         return seconds if seconds is None or self.unit in _PER_SECOND else Fraction(seconds) / 60
 
 
@@ -244,7 +245,7 @@ def _number(value: object) -> Decimal:
     return number
 
 
-def _duration(effective_input: dict[str, Any]) -> Decimal | None:
+def seconds_asked(effective_input: Mapping[str, Any]) -> Decimal | None:
     """Return the seconds of video asked for; a negative one means that the model decides."""
     try:
         seconds = _number(effective_input.get("duration"))

@@ -11,7 +11,7 @@ from app.db.engine import Connection, Database
 from app.db.signals import POLL
 from app.domain.errors import FetchFailed, GenerationUnknown, Refused
 from app.domain.job import Job
-from app.domain.pacing import Durations, seconds_to_next_poll
+from app.domain.pacing import seconds_to_next_poll
 from app.upstream.client import UpstreamClient
 from app.upstream.wire import Generation
 from app.workers.breaker import Breaker
@@ -78,12 +78,11 @@ class Poller:
         if not due:
             return [], False
         learned = durations.read_all(conn)
-        nothing = Durations()
         elapsed = {job.id: now - (job.started_at or now) for job in due}
         next_polls = {}
         for job in due:
             waited = max(0.0, elapsed[job.id].total_seconds())  # a clock that was set back tells of the future
-            pause = seconds_to_next_poll(waited, learned.get(job.model, nothing), fixed=self._fixed)
+            pause = seconds_to_next_poll(waited, learned.of(job.model, job.input), fixed=self._fixed)
             next_polls[job.id] = now + timedelta(seconds=pause)
         claims.book_polls(conn, next_polls, now=now)
         begun = {job.id for job in due if job.due_at == job.started_at}

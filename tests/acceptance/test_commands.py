@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -234,6 +235,22 @@ def test_stop__a_waiting_caller_is_answered_and_the_process_ends(house: Deployme
     assert process.stop() < 5
     waiting.join(timeout=5)
     assert answers == [200]
+
+
+def test_stop__live_readers_are_let_go_at_once(house: Deployment) -> None:
+    process, base = house.serve()
+    headers = {"Authorization": f"Bearer {house.new_key()}", "Accept": "text/event-stream"}
+    with ExitStack() as stack:
+        client = stack.enter_context(httpx2.Client(base_url=base, headers=headers, timeout=30))
+        job = client.post("/v1/jobs", json=JOB).json()["id"]
+        paths = ["/v1/events", f"/v1/jobs/{job}/events"] * 25
+        streams = [stack.enter_context(client.stream("GET", path)) for path in paths]
+        readers = [stream.iter_bytes() for stream in streams]
+        assert all(next(reader).startswith(b"retry:") for reader in readers)
+        assert process.stop() < 5
+        for reader in readers:
+            for _ in reader:  # ended in order: a connection that was cut would raise
+                pass
 
 
 def test_demo__with_real_money_asks_for_consent(folder: Path) -> None:

@@ -30,7 +30,7 @@ async def test_models__are_listed_in_openais_shape(
     rule = {"kind": "fixed", "units": [{"price": "0.5", "unit": "second", "per": "1"}]}
     with database.transaction() as conn:
         deployment.save_prices(conn, etag="e", rules={MODEL: rule}, now=database.now(conn))
-        durations.observe(conn, MODEL, 42.0)
+        durations.observe(conn, MODEL, {}, 42.0)
     listed = (await client.get("/v1/models")).json()
     assert listed["object"] == "list"
     assert [model["id"] for model in listed["data"]] == list(CATALOGUE.models)

@@ -22,7 +22,7 @@ RULE = {"kind": "fixed", "units": [{"price": "0.5", "unit": "second", "per": "1"
 def _prices(database: Database) -> None:
     with database.transaction() as conn:
         deployment.save_prices(conn, etag="e", rules={MODEL: RULE}, now=database.now(conn))
-        durations.observe(conn, MODEL, 40.0)
+        durations.observe(conn, MODEL, {}, 40.0)
 
 
 async def estimate(client: httpx2.AsyncClient, **body: Any) -> dict[str, Any]:

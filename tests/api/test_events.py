@@ -1,6 +1,7 @@
 """Timelines live: nothing left out, nothing twice, and an end when it is over."""
 
 import asyncio
+import itertools
 from contextlib import aclosing
 from typing import Any
 
@@ -173,13 +174,51 @@ async def caught_up(house: House) -> None:
 async def test_feed__what_is_both_read_and_handed_over_is_told_once(house: House, me: Caller) -> None:
     make_job(house.db, me)
     async with aclosing(house.feed.follow(house.db, me.owner, after=0)) as frames:
-        assert b"id: 1\n" in (await anext(frames) or b"")  # it is still reading what was there
+        while (first := await anext(frames)) is None:  # the feed begins to look
+            pass
+        assert b"id: 1\n" in first  # it is still reading what was there
         [follower] = house.feed._followers
         await house.db.write(lambda conn: insert(conn, house, me))
         async with asyncio.timeout(10):
             await follower.news.wait()
         assert b"id: 2\n" in (await anext(frames) or b"")
         assert await anext(frames) is None
+
+
+async def test_feed__what_is_written_at_once_keeps_its_place(house: House, me: Caller) -> None:
+    """The connection takes some at once; others are sent as usual, and none overtakes another."""
+    make_job(house.db, me, state=JobState.SUCCEEDED)
+    ways: list[str] = []
+    told: list[int] = []
+    takes = itertools.cycle([True, True, False, True, False, False])
+
+    def tell(frame: bytes, *, way: str) -> None:
+        ways.append(way)
+        told.append(int(frame.split(b"id: ")[1].split(b"\n")[0]))
+
+    def push(chunk: bytes) -> bool:
+        if taken := next(takes):
+            size, _, rest = chunk.partition(b"\r\n")
+            assert len(rest) == int(size, 16) + 2
+            tell(rest, way="pushed")
+        return taken
+
+    async def read() -> None:
+        async with aclosing(house.feed.follow(house.db, me.owner, after=0, push=push)) as frames:
+            async for frame in frames:
+                if frame is not None:
+                    tell(frame, way="sent")
+                    await asyncio.sleep(0)
+
+    reading = asyncio.ensure_future(read())
+    for _ in range(20):
+        await house.db.write(lambda conn: insert(conn, house, me))
+    async with asyncio.timeout(10):
+        while len(told) < 25:
+            await asyncio.sleep(0.01)
+    reading.cancel()
+    assert told == list(range(1, 26))
+    assert ways.count("pushed") > 0 < ways[5:].count("sent")
 
 
 async def test_stream__ends_with_its_key(app: FastAPI, house: House, caller: tuple[Caller, str]) -> None:
@@ -215,7 +254,7 @@ async def test_stream__shows_in_silence_that_it_lives(
 ) -> None:
     monkeypatch.setattr(events_api, "HEARTBEAT_SECONDS", 0.1)
     async with live(app, "/v1/events", key=caller[1]) as stream, asyncio.timeout(10):
-        assert await stream.arrived.get() == b"retry: 2000\n\n"
+        assert await stream.arrived.get() == b"retry: 2000\nid: 0\n\n"  # whence to go on if nothing comes before a cut
         assert await stream.arrived.get() == b": still here\n\n"
 
 
