@@ -95,8 +95,6 @@ class Job:
     """Where its own events are sent, beside the project's endpoints."""
     polled_at: datetime | None = None
     """When its generation was last asked after, by whichever worker."""
-    trace_parent: str | None = None
-    """The trace that its creation belongs to, as the header `traceparent` has it; the workers go on with it."""
     parked: bool = False
     """Came from a restored database: not bought before the log has told what was bought meanwhile."""
     attachment: dict[str, Any] | None = None
