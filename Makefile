@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 OLDEST_TO_NEWEST := 3.11 3.12 3.13
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 CLIENTS := openai2 openai3 litellm requests
+PROMTOOL ?= promtool
 PYTEST_ARGS ?= -n 2 --dist worksteal
 
 # Tests must not see the keys, or the settings, of the person who runs them.
@@ -14,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-browser test-clients test-pythons check image bench torture lock clean
+.PHONY: help demo serve test test-browser test-clients test-pythons check check-alerts image bench torture lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +62,15 @@ check: $(VENV)/.ready-dev ## Check style, types, import contracts, the Dockerfil
 	@$(BIN)/hadolint Dockerfile .ci/stand-in/postgres.Dockerfile
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		$(CLEAN_ENV) REELAY_DATA_DIR="$$folder" sh -c "$(BIN)/reelay migrate && $(BIN)/reelay migrate --check"
+
+check-alerts: ## Check the alert rules with promtool, of Debian's prometheus (PROMTOOL=/path: with that one)
+	@if ! command -v $(PROMTOOL) >/dev/null; then \
+		echo "NOT CHECKED: there is no $(PROMTOOL). Install Debian's prometheus, or name one: make check-alerts PROMTOOL=/path/to/promtool"; \
+	else \
+		$(PROMTOOL) check config --syntax-only ops/prometheus/prometheus.yml && \
+		$(PROMTOOL) check rules ops/prometheus/reelay.rules.yml && \
+		$(PROMTOOL) test rules ops/prometheus/reelay.rules.test.yml; \
+	fi
 
 image: $(VENV)/.ready-dev ## Build the container image and run it as docker-compose.yml does (CONTRIBUTING.md says with what)
 	@$(CLEAN_ENV) .ci/image

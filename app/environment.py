@@ -1,12 +1,16 @@
-"""Where settings come from: variables, and the files that they name."""
+"""Where settings come from: variables, the files that they name, and secrets that are made once."""
 
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
+
+PLACEHOLDERS = ("change", "example", "placeholder", "secret", "todo", "xxx", "your-", "<")
+SHORTEST_SECRET = 32
 
 
 class SettingsError(Exception):
@@ -34,3 +38,23 @@ def _names(field: FieldInfo, field_name: str) -> list[str]:
     if isinstance(alias, AliasChoices):
         return [str(choice) for choice in alias.choices]
     return [f"REELAY_{field_name.upper()}"]
+
+
+def refuse_placeholder(name: str, value: str) -> None:
+    """Raise SettingsError for a secret that was copied from an example or can be guessed."""
+    if len(value) < SHORTEST_SECRET or any(word in value.lower() for word in PLACEHOLDERS):
+        raise SettingsError(
+            f"{name} is a placeholder or shorter than {SHORTEST_SECRET} characters. "
+            "Make one with `openssl rand -hex 32`."
+        )
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret in `path`, made at the first call; only its owner can read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    except FileExistsError:
+        pass
+    return path.read_text("utf-8").strip()

@@ -13,11 +13,11 @@ import structlog
 import uvicorn
 from uvicorn import Config
 
-from app import back_room
+from app import back_room, metrics
 from app.api.callers import Desk, KeyRing
 from app.api.connection import BoundedConnection
 from app.api.deps import House
-from app.api.routes import build
+from app.api.routes import SIDE_DOORS, build
 from app.catalogue import catalogue
 from app.db import deployment, schema, serving_lock
 from app.db.deployment import Mode
@@ -74,6 +74,7 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
     async with AsyncExitStack() as stack:
         db = open_database(settings)
         stack.callback(db.close)
+        db.time_read, db.time_write = metrics.READ_SECONDS.observe, metrics.WRITE_SECONDS.observe
         if db.is_sqlite:
             _claim_sqlite(stack, db, role)
         deployment_id = await asyncio.to_thread(prepare_database, db, mode=role.mode)
@@ -132,6 +133,8 @@ async def _house(settings: Settings, role: Role, *, db: Database, store: Store, 
         max_in_flight=settings.upstream_max_in_flight,
         max_image_bytes=settings.max_upload_bytes,
         spool=settings.spool_dir,
+        data_dir=settings.data_dir,
+        metrics_token=settings.token_for_metrics(),
         allow_unknown_models=settings.allow_unknown_models,
         content_origin=await _content_origin(store) if settings.content_redirect else None,
     )
@@ -197,13 +200,20 @@ def _believing(proxies: str) -> dict[str, Any]:
     return {"proxy_headers": bool(proxies), "forwarded_allow_ips": proxies}
 
 
-async def work(settings: Settings, role: Role, *, ready: Callable[[], None]) -> None:
-    """Run the workers alone until SIGTERM or SIGINT."""
-    async with opened(settings, role):
+async def work(
+    settings: Settings, role: Role, *, listener: socket.socket | None = None, ready: Callable[[], None]
+) -> None:
+    """Run the workers alone until SIGTERM or SIGINT; with a listener, answer there to scrapes and health checks."""
+    async with opened(settings, role) as house:
         stop = asyncio.Event()
         with _told_by_signals(stop.set):
-            ready()
-            await stop.wait()
+            if listener is None:
+                ready()
+                await stop.wait()
+                return
+            server = Server(Config(build(house, doors=SIDE_DOORS), **SERVING), ready=ready)
+            async with _running(server.serve(sockets=[listener])):
+                await stop.wait()
 
 
 class Server(uvicorn.Server):

@@ -1,7 +1,5 @@
 """Every environment variable, typed and checked. Read once, by main and the command line only."""
 
-import os
-import secrets
 from contextlib import suppress
 from datetime import timedelta
 from ipaddress import ip_network
@@ -18,12 +16,10 @@ from app.domain.money import usd_to_micros
 from app.domain.origins import origin
 from app.domain.overrides import read_overrides
 from app.domain.sign_in import Terms, read_terms
-from app.environment import FileOrEnv, SettingsError
+from app.environment import FileOrEnv, SettingsError, kept_secret, refuse_placeholder
 
 __all__ = ["Settings", "SettingsError", "kept_secret", "open_database", "refuse_placeholder"]
 
-PLACEHOLDERS = ("change", "example", "placeholder", "secret", "todo", "xxx", "your-", "<")
-SHORTEST_SECRET = 32
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
@@ -102,6 +98,11 @@ class Settings(BaseSettings):
     upload_retention_days: float = Field(30, gt=0, description="Uploads are deleted this long after their last use.")
     max_upload_bytes: int = Field(20 * 1024**2, ge=1024, description="The largest image accepted.")
     max_video_bytes: int = Field(1024**3, ge=1024**2, description="The largest result kept.")
+    metrics_token: SecretStr | None = Field(None, description="What opens /metrics, beside keys with the scope admin.")
+    metrics_listen: str | None = Field(
+        None,
+        description="host:port where `reelay worker` answers to /metrics, /healthz and /readyz.",
+    )
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -135,6 +136,15 @@ class Settings(BaseSettings):
     @classmethod
     def _holds_networks(cls, value: str) -> str:
         return ",".join(str(ip_network(entry.strip())) for entry in value.split(",") if entry.strip())
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(f"//{value}")
+            if not parts.hostname or parts.port is None or parts.netloc != value:
+                raise ValueError("must be host:port, such as 127.0.0.1:9100")
+        return value
 
     @field_validator("prices")
     @classmethod
@@ -209,6 +219,12 @@ class Settings(BaseSettings):
             raise SettingsError(str(error)) from None
 
     @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Where workers alone answer to scrapes."""
+        parts = urlsplit(f"//{self.metrics_listen or ''}")
+        return None if parts.hostname is None else (parts.hostname, parts.port or 0)
+
+    @property
     def own_prices(self) -> dict[str, Any]:
         """The operator's price rules by model."""
         return read_overrides(self.prices) if self.prices else {}
@@ -237,9 +253,16 @@ class Settings(BaseSettings):
         refuse_placeholder("REELAY_SIGNING_SECRET_PREVIOUS", value)
         return value.encode()
 
+    def token_for_metrics(self) -> str | None:
+        """Return what a scraper shows."""
+        if self.metrics_token is None:
+            return None
+        refuse_placeholder("REELAY_METRICS_TOKEN", self.metrics_token.get_secret_value())
+        return self.metrics_token.get_secret_value()
+
     def literals(self) -> list[str]:
         """Return every secret of these settings, for the logs to leave out. One that is wrong is refused elsewhere."""
-        given = (self.upstream_api_key, self.signing_secret_previous)
+        given = (self.upstream_api_key, self.signing_secret_previous, self.metrics_token)
         found = [secret.get_secret_value().strip() for secret in given if secret]
         for url in filter(None, (self.database_url, self.database_listen_url)):
             with suppress(ArgumentError, ValueError):
@@ -266,23 +289,3 @@ def open_database(settings: Settings) -> Database:
         name = "REELAY_DATABASE_URL" if settings.database_url else "REELAY_DATA_DIR"
         place = error.filename or settings.data_dir
         raise SettingsError(f"{name}: {place} cannot be used ({error.strerror}). Check its owner and mode.") from None
-
-
-def refuse_placeholder(name: str, value: str) -> None:
-    """Raise SettingsError for a secret that was copied from an example or can be guessed."""
-    if len(value) < SHORTEST_SECRET or any(word in value.lower() for word in PLACEHOLDERS):
-        raise SettingsError(
-            f"{name} is a placeholder or shorter than {SHORTEST_SECRET} characters. "
-            "Make one with `openssl rand -hex 32`."
-        )
-
-
-def kept_secret(path: Path) -> str:
-    """Return the secret in `path`, made at the first call; only its owner can read it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-    except FileExistsError:
-        pass
-    return path.read_text("utf-8").strip()

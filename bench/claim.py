@@ -160,7 +160,7 @@ def _make_polls_due(conn: Connection, db: Database) -> None:
 def _take_polls(conn: Connection, db: Database) -> int:
     now = db.now(conn)
     due = claims.due_polls(conn, now=now, limit=DUE)
-    claims.book_polls(conn, {job.id: now + DAY for job in due})
+    claims.book_polls(conn, {job.id: now + DAY for job in due}, now=now)
     return len(due)
 
 

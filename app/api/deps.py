@@ -21,6 +21,7 @@ from app.catalogue.catalogue import Catalogue
 from app.db.engine import Connection, Database
 from app.domain.actor import LONGEST_ADDRESS, Actor
 from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
+from app.domain.figures import Figures
 from app.domain.listing import ListedModel
 from app.domain.money import Estimate
 from app.domain.sealing import Sealer
@@ -63,6 +64,10 @@ class House:
     max_sound_bytes: int = 15 << 20
     spool: Path | None = None
     """Where an upload lies until it is checked; None takes the system's folder for such."""
+    data_dir: Path | None = None
+    """The data folder, of whose disk the metrics tell."""
+    metrics_token: str | None = None
+    """What opens the metrics, beside keys of operators."""
     allow_unknown_models: bool = False
     """Whether a model that the upstream lists and the catalogue lacks may be used, its input unchecked."""
     own_prices: Mapping[str, Any] = field(default_factory=dict)
@@ -76,6 +81,7 @@ class House:
     listing: Remembered[list[ListedModel]] = field(default_factory=lambda: Remembered(30.0))
     rates: Rates = field(default_factory=Rates)
     feed: Feed = field(default_factory=Feed)
+    figures: Remembered[Figures] = field(default_factory=lambda: Remembered(5.0, share=0.05))
     readiness: Remembered[tuple[str, list[str]]] = field(default_factory=lambda: Remembered(1.0))
 
     @property

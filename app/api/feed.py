@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from app import metrics
 from app.api import sse
 from app.api.sse import Push
 from app.db import stream
@@ -91,9 +92,11 @@ class Feed:
     def counted(self, credential_id: str) -> Iterator[None]:
         """Count a live stream while it is open."""
         self._open[credential_id] += 1
+        metrics.LIVE_READERS.inc()
         try:
             yield
         finally:
+            metrics.LIVE_READERS.dec()
             self._open[credential_id] -= 1
             if not self._open[credential_id]:
                 del self._open[credential_id]

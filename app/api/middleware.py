@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import metrics
 from app.api.cors import AllowList, CrossOrigin
 from app.api.errors import answer
 from app.domain.errors import InvalidRequest, ServerError
@@ -22,7 +23,7 @@ UNREAD = frozenset({401, 403, 408, 413, 415, 429})
 _NOTHING = "default-src 'none'; frame-ancestors 'none'"
 """The policy of what is no page. A browser shows videos and images in pages of its own, which it would break."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+_QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class FrontDoor:
@@ -39,13 +40,18 @@ class FrontDoor:
         given = Headers(scope=scope)
         request_id = _request_id(given)
         scope.setdefault("state", {}).update(request_id=request_id, arrived=time.monotonic())
-        answered = _Answer(send, request_id, scope["state"], self._allowed.judge(given))
         started_at = time.perf_counter()
+        answered = _Answer(send, request_id, scope["state"], self._allowed.judge(given))
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._serve(scope, receive, answered)
             finally:
-                _log_access(scope, answered.status, seconds=time.perf_counter() - started_at)
+                route = getattr(scope.get("route"), "path", None)
+                waited = b"wait=" in scope.get("query_string", b"") or "prefer" in given
+                answer_seconds = None if waited or not answered.began_at else answered.began_at - started_at
+                metrics.served(scope["method"], route, answered.status, seconds=answer_seconds)
+                _log_access(scope, route, answered.status, seconds=time.perf_counter() - started_at)
+                structlog.contextvars.unbind_contextvars("job_id")  # of a job that was made
 
     async def _serve(self, scope: Scope, receive: Receive, answered: "_Answer") -> None:
         try:
@@ -76,10 +82,11 @@ class _Answer:
         self._state = state
         self.cors = cors
         self.status: int | None = None
+        self.began_at = 0.0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status, self.began_at = message["status"], time.perf_counter()
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self._request_id
             headers["X-Content-Type-Options"] = "nosniff"
@@ -99,9 +106,16 @@ def _request_id(headers: Headers) -> str:
     return given if _SANE_ID.fullmatch(given) else f"req_{uuid_utils.uuid4().hex}"
 
 
-def _log_access(scope: Scope, status: int | None, *, seconds: float) -> None:
+def _log_access(scope: Scope, route: str | None, status: int | None, *, seconds: float) -> None:
     # Never the query string: that of a signed URL opens it.
     write = log.debug if scope["path"] in _QUIET_PATHS else log.info
     path = quote(scope["path"][:200])  # a line break in it must not begin a line of the log
     milliseconds = round(seconds * 1000, 1)
-    write("request_served", method=scope["method"], path=path, status=status, duration_ms=milliseconds)
+    told = {"method": scope["method"], "path": path, "route": route, "status": status, "duration_ms": milliseconds}
+    write("request_served", **told, **_job_named(scope))
+
+
+def _job_named(scope: Scope) -> dict[str, str]:
+    """Return the job that the path names: so that one word finds all lines of a job."""
+    named = scope.get("path_params", {}).get("job_id")
+    return {} if named is None else {"job_id": quote(named[:100])}

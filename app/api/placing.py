@@ -279,6 +279,7 @@ async def _answer(made: Made | Creation, call: Call, *, seconds: int) -> Respons
     if isinstance(made, Creation):
         return await _replayed(made, call)
     job, view, house, caller = made.job, made.view, call.house, call.caller
+    structlog.contextvars.bind_contextvars(job_id=job.id)  # for the access line: it ties the job to its request
     headers = {"Location": call.face.location(job.id)} | waiting.applied(seconds)
     headers |= asking.REPLAYED if made.is_replay else {}
     try:

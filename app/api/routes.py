@@ -25,6 +25,7 @@ from app.api import (
     models,
     openai_videos,
     pages,
+    scraping,
     tokens,
     usage,
     webhooks,
@@ -43,13 +44,15 @@ DESCRIPTION = (
 
 DOORS = (
     jobs, creating, forecasting, content, events, files, openai_videos, aimlapi_video, models, usage, tokens,
-    webhooks, whoami, health,
+    webhooks, whoami, scraping, health,
     admin_overview, admin_jobs, admin_upstream, admin_projects, admin_keys, admin_deliveries, pages,
 )  # fmt: skip
 """They are asked in this order: what is called most comes first."""
+SIDE_DOORS = (scraping, health)
+"""Those of a process without an API."""
 
 
-def build(house: House, *, lifespan: Any = None) -> FastAPI:
+def build(house: House, *, doors: tuple[Any, ...] = DOORS, lifespan: Any = None) -> FastAPI:
     """Return the application that serves `house`."""
     app = FastAPI(
         title="Reelay",
@@ -63,7 +66,7 @@ def build(house: House, *, lifespan: Any = None) -> FastAPI:
     app.state.house = house
     app.add_middleware(FrontDoor, allowed=AllowList(house.cors_origins))
     errors.install(app)
-    for door in DOORS:
+    for door in doors:
         app.include_router(door.router)
     written: list[dict[str, Any]] = []
 

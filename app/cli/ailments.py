@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.cli.finding import Finding, doubtful, failed, fine
-from app.settings import PLACEHOLDERS, Settings, SettingsError, refuse_placeholder
+from app.environment import PLACEHOLDERS
+from app.settings import Settings, SettingsError, refuse_placeholder
 
 CHECK = "settings"
 OURS = ("REELAY_UPSTREAM_API_KEY", "REELAY_UPSTREAM_API_KEY_FILE")

@@ -95,12 +95,16 @@ def worker_command(
     from app.main import Role, work  # noqa: PLC0415  # as above
 
     configure_logs(settings)
+    address = settings.metrics_address
+    listener = None if address is None else _bound(*address, chosen_by="REELAY_METRICS_LISTEN")
 
     def ready() -> None:
         _say_what_costs(settings)
+        if listener is not None:
+            _say("Metrics at http://{}:{}/metrics".format(*listener.getsockname()[:2]))
         _say("Reelay works.")
 
-    run(work(settings, Role(api=False), ready=ready))
+    run(work(settings, Role(api=False), listener=listener, ready=ready))
     _say("Reelay has stopped.")
 
 
@@ -190,7 +194,7 @@ def _with_sandbox(settings: Settings, url: str) -> Settings:
     )
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bound(host: str, port: int, *, chosen_by: str = "--port") -> socket.socket:
     """Return a listening socket. Its protocol is named, because asyncio sets TCP_NODELAY only where it is."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -202,7 +206,7 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SettingsError(
-            f"{host}:{port} cannot be listened on ({error.strerror}). Choose another with --port."
+            f"{host}:{port} cannot be listened on ({error.strerror}). Choose another with {chosen_by}."
         ) from None
 
 

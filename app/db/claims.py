@@ -171,10 +171,11 @@ def due_polls(conn: Connection, *, now: datetime, limit: int) -> list[Job]:
     return [as_job(row) for row in conn.execute(query)]
 
 
-def book_polls(conn: Connection, next_polls: dict[str, datetime]) -> None:
+def book_polls(conn: Connection, next_polls: dict[str, datetime], *, now: datetime) -> None:
     """Book the next poll of each job. An answer that changes nothing then costs no second write."""
     if next_polls:
-        statement = jobs_table.update().where(T.id == sa.bindparam("job")).values(due_at=sa.bindparam("next_at"))
+        booked = {"due_at": sa.bindparam("next_at"), "polled_at": now}
+        statement = jobs_table.update().where(T.id == sa.bindparam("job")).values(**booked)
         conn.execute(statement, [{"job": job, "next_at": at} for job, at in sorted(next_polls.items())])
 
 

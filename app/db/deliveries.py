@@ -39,6 +39,10 @@ class Owed:
     """The key in whose name links to the video are signed: one that works, if the project has one."""
 
     @property
+    def job_id(self) -> str | None:
+        return None if self.job is None else self.job.id
+
+    @property
     def is_test(self) -> bool:
         return self.job is None
 

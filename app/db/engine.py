@@ -30,6 +30,7 @@ __all__ = ["CHANNEL", "KEEPALIVES", "ArgumentError", "Connection", "Database"]
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
+Timing = Callable[[float], None]
 
 CHANNEL = "reelay"
 CONFLICT_TRIES = 5
@@ -74,6 +75,9 @@ class Database:
         # A Postgres read sees what is committed at each statement either way; so it costs no BEGIN and no ROLLBACK.
         self._reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._clock_read = (-math.inf, datetime.min.replace(tzinfo=UTC))
+        self.time_read: Timing = _untimed
+        """Told how many seconds each transaction of this kind took, with the wait for its turn."""
+        self.time_write: Timing = _untimed
 
     @property
     def is_sqlite(self) -> bool:
@@ -110,12 +114,13 @@ class Database:
 
         Raises Unavailable if the database is away.
         """
-        loop = asyncio.get_running_loop()
+        loop, began = asyncio.get_running_loop(), time.perf_counter()
         future = self._writer.submit(ledger.booked(acts.attributed(work, by)))
         # Not after the await: what was committed is told even if this caller was canceled meanwhile.
         future.add_done_callback(lambda done: self._tell(done, loop))
         result: T
         result, _ = await asyncio.wrap_future(future)
+        self.time_write(time.perf_counter() - began)
         return result
 
     def _tell(self, done: "Future[tuple[Any, set[str]]]", loop: asyncio.AbstractEventLoop) -> None:
@@ -126,7 +131,10 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Run `work`, which only reads, and return its result; raise Unavailable if the database is away."""
-        return await asyncio.wrap_future(self._readers.submit(self._read, work))
+        began = time.perf_counter()
+        result = await asyncio.wrap_future(self._readers.submit(self._read, work))
+        self.time_read(time.perf_counter() - began)
+        return result
 
     def _read(self, work: Work[T]) -> T:
         with translated(), self._reading.connect() as conn:
@@ -224,6 +232,10 @@ def _postgres_engine(url: str, pool_size: int) -> Engine:
             raise InvalidatePoolError("the connection was lost while it was idle") from error
 
     return engine
+
+
+def _untimed(_seconds: float) -> None:
+    """Nobody wants to know."""
 
 
 def password_of(url: str) -> str:

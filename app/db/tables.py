@@ -150,6 +150,7 @@ jobs = sa.Table(
     sa.Column("token_id", sa.Text),
     sa.Column("each_micros", sa.BigInteger),
     sa.Column("webhook_url", sa.Text),
+    sa.Column("polled_at", UtcDateTime),
     sa.CheckConstraint(words("state", JobState), name="state"),
     sa.CheckConstraint(
         f"({words('state', ENDED_FOR_CALLERS)}) = (finished_at IS NOT NULL)", name="finished_at_with_final_state"

@@ -93,6 +93,8 @@ class Job:
     """What one purchase is taken to cost without an estimate, once room for several is reserved."""
     webhook_url: str | None = None
     """Where its own events are sent, beside the project's endpoints."""
+    polled_at: datetime | None = None
+    """When its generation was last asked after, by whichever worker."""
     parked: bool = False
     """Came from a restored database: not bought before the log has told what was bought meanwhile."""
     attachment: dict[str, Any] | None = None

@@ -10,6 +10,7 @@ import structlog
 from pydantic import SecretStr
 
 from app.domain.errors import FetchFailed, GenerationUnknown, Refused
+from app.metrics import called
 from app.upstream import wire
 from app.upstream.exchange import ANSWER_CAP, Exchange, exchange
 from app.upstream.prices import PriceList, read_price_list
@@ -78,6 +79,7 @@ class UpstreamClient:
         """Which key this is, without telling anything of it: another key's log may not show what this one bought."""
         return hashlib.sha256(b"reelay key print\0" + self._key.get_secret_value().encode()).hexdigest()[:12]
 
+    @called("submit")
     async def submit(
         self,
         *,
@@ -93,6 +95,7 @@ class UpstreamClient:
         """
         return await self._paid_post.send(path=path, body={**input, "model": model}, request_id=request_id)
 
+    @called("poll")
     async def fetch(self, *, path: str, generation_id: str) -> wire.Generation:
         """Ask how a generation stands. Raises GenerationUnknown, Refused (the key) or FetchFailed."""
         seen = await self._get(path, params={"generation_id": generation_id})
@@ -108,6 +111,7 @@ class UpstreamClient:
         self._notice(generation.word)
         return generation
 
+    @called("prices")
     async def prices(self, *, etag: str | None = None) -> PriceList | None:
         """Read the public price list, without the key; None if it is still the one with this `etag`."""
         seen = await self._get(
@@ -124,10 +128,12 @@ class UpstreamClient:
             log.warning("prices_skipped", skipped=listed.skipped, read=len(listed.rules))
         return listed
 
+    @called("balance")
     async def balance(self) -> wire.Balance:
         """Read the account's balance: also the free way to try the key. Raises Refused or FetchFailed."""
         return wire.read_balance(self._require(await self._get(_BALANCE_PATH)))
 
+    @called("log")
     async def log_page(self, *, start: datetime, end: datetime, offset: int) -> LogPage:
         """Read one page of the usage log, newest first: at most PAGE_ROWS requests made between the two moments.
 
@@ -140,6 +146,7 @@ class UpstreamClient:
         except wire.Malformed as fault:
             raise FetchFailed(str(fault), http_status=seen.status) from None
 
+    @called("transactions")
     async def transactions(self, *, since: datetime, cursor: str | None = None) -> TransactionPage:
         """Read one page of what the account was charged since then, newest first. Raises Refused or FetchFailed."""
         asked = {"type": USAGE, "from": _instant(since), "limit": str(TRANSACTIONS)} | (

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from app import metrics
 from app.db import acts, deliveries, webhooks
 from app.db.deliveries import Attempt, Owed
 from app.db.engine import Connection, Database
@@ -111,7 +112,8 @@ class Deliverer:
             return False
         for owed, claimed_at in await self._db.write(lambda conn: self._claim(conn, room)):
             self._busy[owed.webhook.id] += 1
-            self.crew.start(self._deliver(owed, claimed_at), name=f"deliver {owed.id}")
+            about = {"delivery_id": owed.id, "job_id": owed.job_id}
+            self.crew.start(self._deliver(owed, claimed_at), name="deliver", **about)
         return False
 
     async def drain(self) -> None:
@@ -135,6 +137,7 @@ class Deliverer:
     async def _deliver(self, owed: Owed, claimed_at: datetime) -> None:
         try:
             answer = await self._sending.post(owed, sent_at=claimed_at)
+            (metrics.DELIVERED if answer.error is None else metrics.NOT_DELIVERED).inc()
             await self._db.write(lambda conn: self._settle(conn, owed, answer, started_at=claimed_at))
         except asyncio.CancelledError:
             await self._db.write(lambda conn: deliveries.put_back(conn, owed, now=self._db.now(conn)))
@@ -157,10 +160,11 @@ class Deliverer:
         pause = None if delivered else self._pause(conn, owed, answer)
         due_at = None if pause is None else now + pause
         if not deliveries.settle(conn, owed, attempt, delivered=delivered, due_at=due_at):
-            log.warning("delivery_overtaken", delivery_id=owed.id)
+            log.warning("delivery_overtaken", delivery_id=owed.id, job_id=owed.job_id)
             return
         if not delivered:
-            log.info("delivery_failed", delivery_id=owed.id, status=answer.status_code, tries=owed.tries + 1)
+            about = {"delivery_id": owed.id, "job_id": owed.job_id}
+            log.info("delivery_failed", **about, status=answer.status_code, tries=owed.tries + 1)
         if not owed.is_test and owed.webhook.url is not None:
             self._judge(conn, owed, answer, now=now)
 

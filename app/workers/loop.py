@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from app import metrics
 from app.db.signals import Signals
 
 log = structlog.get_logger()
@@ -45,8 +46,9 @@ class Crew:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
-        task = asyncio.create_task(self._guarded(work, name))
+    def start(self, work: Coroutine[Any, Any, None], *, name: str, **about: str | None) -> None:
+        """Start the work; every line that is logged in it says what it is `about`, such as `job_id`."""
+        task = asyncio.create_task(self._guarded(work, name, about))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -63,7 +65,8 @@ class Crew:
         await self.drain()
 
     @staticmethod
-    async def _guarded(work: Coroutine[Any, Any, None], name: str) -> None:
+    async def _guarded(work: Coroutine[Any, Any, None], name: str, about: dict[str, str | None]) -> None:
+        structlog.contextvars.bind_contextvars(**about)  # of this task alone
         try:
             await work
         except Exception:
@@ -89,6 +92,7 @@ async def _run(duty: Duty, *, signals: Signals, stop: asyncio.Event) -> None:
             except Exception as error:  # noqa: BLE001  # one bad beat must not end the duty
                 failures += 1
                 more = False
+                metrics.DUTY_FAILURES.labels(duty.name).inc()
                 log.warning("duty_failed", duty=duty.name, error=str(error), failures=failures)
             pause = min(LONGEST_PAUSE_SECONDS, 0.5 * 2 ** min(failures, 10)) if failures else duty.interval_seconds
             if not more:

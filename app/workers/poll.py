@@ -1,10 +1,11 @@
 """Ask after generations when their time has come, and move the jobs whose answer is final."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
+from app import metrics
 from app.db import claims, durations, outcomes
 from app.db.engine import Connection, Database
 from app.db.signals import POLL
@@ -59,7 +60,7 @@ class Poller:
         for job, late in due:
             if job.id not in self._asking:
                 self._asking.add(job.id)
-                self.crew.start(self._poll(job, late=late), name=f"poll {job.id}")
+                self.crew.start(self._poll(job, late=late), name="poll", job_id=job.id)
         return more
 
     async def drain(self) -> None:
@@ -83,7 +84,7 @@ class Poller:
             waited = max(0.0, elapsed[job.id].total_seconds())  # a clock that was set back tells of the future
             pause = seconds_to_next_poll(waited, learned.of(job.model, job.input), fixed=self._fixed)
             next_polls[job.id] = now + timedelta(seconds=pause)
-        claims.book_polls(conn, next_polls)
+        claims.book_polls(conn, next_polls, now=now)
         begun = {job.id for job in due if job.due_at == job.started_at}
         asked = [(job, elapsed[job.id] > self._horizon) for job in due if job.id not in begun]
         return asked, len(due) == BATCH
@@ -101,7 +102,9 @@ class Poller:
         self.breaker.succeeded()
         if generation is not None and generation.status != "pending":
             log.info("generation_ended", job_id=job.id, status=generation.status, error=generation.error_message)
-            await self._db.write(lambda conn: self._settle(conn, job, generation))
+            noticed_at = await self._db.write(lambda conn: self._settle(conn, job, generation))
+            if (asked_at := job.polled_at or job.started_at) is not None:
+                metrics.NOTICE_SECONDS.observe(max(0.0, (noticed_at - asked_at).total_seconds()))
         elif late:
             await self._db.write(lambda conn: outcomes.lost(conn, job, now=self._db.now(conn)))
 
@@ -113,7 +116,8 @@ class Poller:
             except GenerationUnknown:
                 return None
 
-    def _settle(self, conn: Connection, job: Job, generation: Generation) -> None:
+    def _settle(self, conn: Connection, job: Job, generation: Generation) -> datetime:
+        """Move the job by its final answer; return the time."""
         now = self._db.now(conn)
         credits_used = generation.credits
         if generation.status == "failed":
@@ -130,3 +134,4 @@ class Poller:
             outcomes.completed(conn, job, url=generation.video_url, credits_used=credits_used, now=now)
         else:
             outcomes.completed_empty(conn, job, credits_used=credits_used, patience=self._empty_patience, now=now)
+        return now

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from app import metrics
 from app.db import claims, outcomes
 from app.db.engine import Connection, Database
 from app.db.signals import SAVE
@@ -83,7 +84,7 @@ class Saver:
             return False
         due = await self._db.write(lambda conn: self._claim(conn, free))
         for job in due:
-            self.crew.start(self._save(job), name=f"save {job.id}")
+            self.crew.start(self._save(job), name="save", job_id=job.id)
         return False
 
     async def drain(self) -> None:
@@ -121,6 +122,7 @@ class Saver:
             video = await self._keep(job, path, downloaded, facts)
         moved = await self._db.write(lambda conn: outcomes.saved(conn, job, video=video, now=self._db.now(conn)))
         if moved is not None:
+            metrics.SAVED_BYTES.inc(downloaded.size_bytes)
             log.info("video_saved", job_id=job.id, size_bytes=downloaded.size_bytes)
         else:
             log.warning("save_overtaken", job_id=job.id)

@@ -3,10 +3,12 @@
 import asyncio
 import base64
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
 
+from app import metrics
 from app.db import claims, files, settling, submissions
 from app.db.engine import Connection, Database
 from app.db.signals import SUBMIT
@@ -70,7 +72,7 @@ class Submitter:
             return False
         admitted = await self._db.write(self._admit)
         for job, submission in admitted:
-            self.crew.start(self._submit(job, submission), name=f"submit {job.id}")
+            self.crew.start(self._submit(job, submission), name="submit", job_id=job.id)
         return bool(admitted)
 
     async def drain(self) -> None:
@@ -108,7 +110,10 @@ class Submitter:
                 await self._keep(submission, failure)
             else:
                 await self._send(job, submission, body)
-            await self._db.write(lambda conn: settling.settle(conn, job.id, now=self._db.now(conn), lease_token=token))
+            settle = partial(settling.settle, job_id=job.id, lease_token=token)
+            moved = await self._db.write(lambda conn: settle(conn, now=self._db.now(conn)))
+            if moved is not None and moved.started_at is not None:
+                metrics.SUBMIT_SECONDS.observe(max(0.0, (moved.started_at - moved.created_at).total_seconds()))
 
     async def _made_ready(self, job: Job, submission: Submission) -> dict[str, Any]:
         """Return the body to post, its number marked outside of the database; canceled once this worker stops."""

@@ -7,17 +7,19 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.acceptance.processes import Deployment, ledger, sandbox, wait_for_all
+from tests.acceptance.processes import Deployment, Process, ledger, sandbox, wait_for_all
 
 JOBS = int(os.environ.get("REPLICA_JOBS", "80"))
 """REPLICA_JOBS=500 runs the full measure; fewer find the same faults sooner."""
 LIMIT = 20
+TOKEN = "0123456789abcdef" * 4
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_replicas__share_the_jobs(folder: Path, database_url: str) -> None:
     with sandbox(folder, "--speed", "100", "--max-in-flight", "1000") as upstream:
-        house = Deployment(folder, upstream_url=upstream, database_url=database_url, upstream_max_in_flight=str(LIMIT))
+        settings = {"upstream_max_in_flight": str(LIMIT), "metrics_listen": "127.0.0.1:0", "metrics_token": TOKEN}
+        house = Deployment(folder, upstream_url=upstream, database_url=database_url, **settings)
         try:
             house.run("migrate")
             key = house.new_key()
@@ -32,11 +34,20 @@ def test_replicas__share_the_jobs(folder: Path, database_url: str) -> None:
             assert sorted(bought_for) == sorted(job["id"] for job in jobs)
             assert LIMIT // 2 < sold["max_in_flight_seen"] <= LIMIT
             _no_job_worked_twice(bases[0], key, jobs)
+            assert sum(map(_bought, workers)) == JOBS
             for worker in workers:
                 assert '"event": "work_failed"' not in worker.said()
                 assert worker.stop() < 10
         finally:
             house.close()
+
+
+def _bought(worker: Process) -> int:
+    """Return how many generations the worker says that it bought."""
+    address = worker.said().partition("Metrics at ")[2].split()[0]
+    text = httpx2.get(address, headers={"Authorization": f"Bearer {TOKEN}"}).raise_for_status().text
+    bought = text.partition('reelay_upstream_calls_total{kind="submit",outcome="ok"} ')[2]
+    return int(float(bought.split()[0]))
 
 
 async def _create(bases: list[str], key: str) -> None:

@@ -91,6 +91,7 @@ ROUTES: dict[tuple[str, str], Needs] = {
     ("POST", f"{HOOK}/test"): Needs.KEY_BOTH,
     ("GET", f"{HOOK}/deliveries"): Needs.KEY_READ,
     ("POST", f"{HOOK}/deliveries/{{delivery_id}}/redeliver"): Needs.KEY_BOTH,
+    ("GET", "/metrics"): Needs.ADMIN,
     ("GET", "/v1/admin/jobs"): Needs.ADMIN,
     ("POST", "/v1/admin/jobs/{job_id}/resolve"): Needs.ADMIN,
     ("GET", "/v1/admin/upstream"): Needs.ADMIN,

@@ -27,7 +27,7 @@ HOST_COMMANDS = {
     ("restore",): ["--since", "2026-11-01T09:30:00Z"],
 }
 """What each command of the host that changes something is given."""
-LOOK_ONLY = {("projects", "list"), ("keys", "list"), ("audit",), ("doctor",)}
+LOOK_ONLY = {("projects", "list"), ("keys", "list"), ("audit",), ("doctor",), ("top",)}
 OTHERS = {
     ("serve",): "test_development_key__is_made_and_ended_by_the_operator",
     ("demo",): "it is a serve",

@@ -415,7 +415,7 @@ class Machine(RuleBasedStateMachine):
     def claim_polls(self) -> None:
         with self.step():
             due = claims.due_polls(self.conn, now=self.now, limit=10)
-            claims.book_polls(self.conn, {job.id: self.now + timedelta(seconds=10) for job in due})
+            claims.book_polls(self.conn, {job.id: self.now + timedelta(seconds=10) for job in due}, now=self.now)
         self.polls += due
 
     @rule()

@@ -379,3 +379,15 @@ def test_sign_in__words_are_mapped_to_scopes(monkeypatch: pytest.MonkeyPatch) ->
 def test_sign_in__other_scopes_are_refused(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     [line] = refusal(monkeypatch, ISSUER | {"REELAY_OIDC_SCOPES": words})
     assert line.startswith("REELAY_OIDC_SCOPES")
+
+
+def test_metrics__a_token_is_no_placeholder_and_an_address_has_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (Settings.load().token_for_metrics(), Settings.load().metrics_address) == (None, None)
+    given = {"REELAY_METRICS_TOKEN": GOOD_SECRET, "REELAY_METRICS_LISTEN": "[::1]:9100"}
+    held = load(monkeypatch, given)
+    assert (held.token_for_metrics(), held.metrics_address) == (GOOD_SECRET, ("::1", 9100))
+    assert GOOD_SECRET in held.literals()
+    with pytest.raises(SettingsError, match=r"^REELAY_METRICS_TOKEN is a placeholder"):
+        load(monkeypatch, {"REELAY_METRICS_TOKEN": "short"}).token_for_metrics()
+    for wrong in ("9100", "127.0.0.1", "http://127.0.0.1:9100", "127.0.0.1:99999"):
+        assert refusal(monkeypatch, {"REELAY_METRICS_LISTEN": wrong})[0].startswith("REELAY_METRICS_LISTEN: ")
