@@ -31,6 +31,7 @@ class SqliteWriter:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine.execution_options(writing=True)
+        self._conn: Connection | None = None
         self._closed = False
         self._waiting: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="db-write", daemon=True)
@@ -55,6 +56,8 @@ class SqliteWriter:
             if group:
                 self._commit(group)
             if last:
+                if self._conn is not None:
+                    self._conn.close()
                 return
 
     def _next_group(self) -> tuple[list[_Task], bool]:
@@ -75,8 +78,11 @@ class SqliteWriter:
         """
         outcomes: list[Outcome]
         try:
-            with translated(), self._engine.begin() as conn:
-                outcomes = [self._run_one(conn, task) for task in group]
+            with translated():
+                # Always the same one: to it, every commit of another connection is somebody else's (`foreign`).
+                self._conn = self._conn or self._engine.connect()
+                with self._conn.begin():
+                    outcomes = [self._run_one(self._conn, task) for task in group]
         except BaseException as error:  # noqa: BLE001  # the thread must live, and the caller must hear
             if len(group) == 1:
                 group[0].future.set_exception(error)
