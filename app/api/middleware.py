@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from app.api.cors import AllowList, CrossOrigin
 from app.api.errors import answer
 from app.api.remembered_jobs import Shown
 from app.domain.errors import InvalidRequest, ServerError
+from app.telemetry import lean_lines
 
 log = structlog.get_logger(__name__)
 LONGEST_URL = 8192
@@ -23,6 +25,15 @@ UNREAD = frozenset({401, 403, 408, 413, 415, 429})
 """Refusals that come before the body was read to its end."""
 _NOTHING = "default-src 'none'; frame-ancestors 'none'"
 """The policy of what is no page. A browser shows videos and images in pages of its own, which it would break."""
+RawHeader = tuple[bytes, bytes]
+_FIXED: list[RawHeader] = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+]
+_OURS = frozenset({b"x-request-id", *(name for name, _ in _FIXED)})
+_POLICY: RawHeader = (b"content-security-policy", _NOTHING.encode())
+_JSON: RawHeader = (b"content-type", b"application/json")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
 
@@ -43,17 +54,18 @@ class FrontDoor:
         scope.setdefault("state", {}).update(request_id=request_id, arrived=time.monotonic())
         answered = _Answer(send, request_id, scope["state"], self._allowed.judge(given))
         started_at = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._serve(scope, receive, answered)
-            finally:
-                _log_access(scope, answered.status, seconds=time.perf_counter() - started_at)
+        try:
+            if (shown := _remembered(scope)) is not None:
+                await answered.whole(shown)
+            else:
+                with structlog.contextvars.bound_contextvars(request_id=request_id):
+                    await self._serve(scope, receive, answered)
+        finally:
+            seconds = time.perf_counter() - started_at
+            _log_access(scope, answered.status, request_id=request_id, seconds=seconds)
 
     async def _serve(self, scope: Scope, receive: Receive, answered: "_Answer") -> None:
         try:
-            if ready := short_cut.take(scope):
-                await answered.whole(ready)
-                return
             # First: a page can read the refusal of a request only if it was let send it.
             if scope["method"] == "OPTIONS" and (permission := answered.cors.permission()):
                 await permission(scope, receive, answered)
@@ -90,18 +102,33 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-Id"] = self._request_id
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers["Referrer-Policy"] = "no-referrer"
-            headers["X-Frame-Options"] = "DENY"
-            if headers.get("content-type") == "application/json":
-                headers.setdefault("Content-Security-Policy", _NOTHING)
-            headers.update(self._state.get("rate_headers", {}))
-            self.cors.mark(headers)
-            if self.status in UNREAD:
-                headers["Connection"] = "close"  # else we would have to swallow a body that nobody reads
+            message["headers"] = self._marked(message["headers"])
         await self._send(message)
+
+    def _marked(self, given: Iterable[RawHeader]) -> list[RawHeader]:
+        """Return the headers with ours. Written out as bytes: every answer passes here."""
+        raw = [header for header in given if header[0] not in _OURS]
+        raw.append((b"x-request-id", self._request_id.encode()))
+        raw.extend(_FIXED)
+        if _JSON in raw and all(name != _POLICY[0] for name, _ in raw):
+            raw.append(_POLICY)
+        headers = MutableHeaders(raw=raw)
+        if rates := self._state.get("rate_headers"):
+            headers.update(rates)
+        if self.cors.speaks:
+            self.cors.mark(headers)
+        if self.status in UNREAD:
+            headers["Connection"] = "close"  # else we would have to swallow a body that nobody reads
+        return headers.raw
+
+
+def _remembered(scope: Scope) -> Shown | None:
+    """Return the answer if it is known already. Whatever goes wrong there, the long way is open."""
+    try:
+        return short_cut.take(scope)
+    except Exception:
+        log.exception("short_cut_failed")
+        return None
 
 
 def _request_id(headers: Headers) -> str:
@@ -109,9 +136,14 @@ def _request_id(headers: Headers) -> str:
     return given if _SANE_ID.fullmatch(given) else f"req_{uuid_utils.uuid4().hex}"
 
 
-def _log_access(scope: Scope, status: int | None, *, seconds: float) -> None:
+def _log_access(scope: Scope, status: int | None, *, request_id: str, seconds: float) -> None:
     # Never the query string: that of a signed URL opens it.
-    write = log.debug if scope["path"] in _QUIET_PATHS else log.info
     path = quote(scope["path"][:200])  # a line break in it must not begin a line of the log
-    milliseconds = round(seconds * 1000, 1)
-    write("request_served", method=scope["method"], path=path, status=status, duration_ms=milliseconds)
+    facts = {"status": status, "duration_ms": round(seconds * 1000, 1)}
+    said = {"request_id": request_id, "method": scope["method"], "path": path}
+    if scope["path"] in _QUIET_PATHS:
+        log.debug("request_served", **said, **facts)
+    elif lean := lean_lines():
+        lean.write("request_served", said=said, facts=facts)
+    else:
+        log.info("request_served", **said, **facts)
