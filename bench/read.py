@@ -41,7 +41,7 @@ def measure(plan: Plan) -> list[Figure]:
         sides: dict[str, Callable[[], Load]] = {}
         payload = b""
         for kind, (url, folder) in made.items():
-            key, ids = _fill(url, count=min(JOBS, plan.rows))
+            key, ids = fill(url, count=min(JOBS, plan.rows))
             base = running.enter_context(servers.reelay(folder, database_url=url))
             payload = _one_answer(base, ids[0], key=key)
             requests = load.write(folder / "requests", (load.get(f"/v1/jobs/{id_}", key=key) for id_ in ids))
@@ -51,7 +51,7 @@ def measure(plan: Plan) -> list[Figure]:
         return load.figures(load.interleaved(plan, sides), name="GET /v1/jobs/{id}", goal=GOAL)
 
 
-def _fill(url: str, *, count: int) -> tuple[str, list[str]]:
+def fill(url: str, *, count: int) -> tuple[str, list[str]]:
     """Write finished jobs; return a key that may read them, and their ids in random order."""
     database = Database(url)
     with database.transaction() as conn:
