@@ -79,7 +79,7 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
         deployment_id = await asyncio.to_thread(prepare_database, db, mode=role.mode)
         store = _store(settings)
         house = await _house(settings, role, db=db, store=store, keys=KeyRing(desk=_desk(stack, settings)))
-        listening = foreign.watch(db) if db.is_sqlite else listen(settings.database_listen_url or db.url, db.signals)
+        listening = foreign.watch(db) if db.is_sqlite else listen(settings.database_listen_url or db.url, db)
         await stack.enter_async_context(_running(listening))
         if role.workers:
             upstream = await stack.enter_async_context(back_room.upstream(settings))

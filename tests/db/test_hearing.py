@@ -28,7 +28,7 @@ async def hearing(database: Database) -> AsyncIterator[list[str | None]]:
     heard: list[str | None] = []
     database.signals.heed(heard.append)
     database.signals.wanted = True
-    listening = foreign.watch(database) if database.is_sqlite else listen.listen(database.url, database.signals)
+    listening = foreign.watch(database) if database.is_sqlite else listen.listen(database.url, database)
     task = asyncio.ensure_future(listening)
     await until(lambda: database.signals.are_whole)
     heard.clear()
