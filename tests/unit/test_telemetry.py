@@ -111,7 +111,7 @@ def test_lean_line__is_the_line_that_the_processors_write(capfd: pytest.CaptureF
     said, facts = {"request_id": "r1", "method": "GET", "path": path}, {"status": None, "duration_ms": 1.5}
     lean.write("request_served", said=said, facts=facts)
     structlog.get_logger().info("request_served", **said, **facts)
-    ours, theirs = capfd.readouterr().err.splitlines()
+    ours, theirs = capfd.readouterr().err.rstrip("\n").split("\n")
     stamped = json.loads(ours)["timestamp"]
     assert ours == theirs.replace(json.loads(theirs)["timestamp"], stamped)
     assert stamped.endswith("Z") and len(stamped) == len("2026-11-26T04:24:00.760742Z")
