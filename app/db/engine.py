@@ -146,15 +146,8 @@ class Database:
 
     async def empty_log(self) -> None:
         """Move SQLite's write-ahead log into the database file and cut it off; nothing to do on Postgres."""
-        if self.is_sqlite:
-            await asyncio.wrap_future(self._readers.submit(self._empty_log))
-
-    def _empty_log(self) -> None:
-        connection = self.engine.raw_connection()
-        try:
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
-            connection.close()
+        if isinstance(self._writer, SqliteWriter):
+            await asyncio.wrap_future(self._writer.empty_log())
 
     @contextmanager
     def transaction(self, *, by: Actor | None = None) -> Iterator[Connection]:

@@ -16,7 +16,7 @@ VOUCHED_SECONDS = 0.5
 
 async def watch(db: Database) -> None:
     """Wake everybody when somebody else has written. Runs until canceled; looks while it matters to somebody."""
-    seen: int | None = None
+    seen: tuple[int, int] | None = None
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         if db.signals.wanted:
@@ -32,7 +32,7 @@ async def watch(db: Database) -> None:
             db.signals.vouch(seconds=VOUCHED_SECONDS - (time.monotonic() - asked_at))
 
 
-def _commits_of_others(conn: Connection) -> int:
-    """Return a number that is another one after each commit, or group of them, that came over another connection."""
+def _commits_of_others(conn: Connection) -> tuple[int, int]:
+    """Return what is different after a commit over another connection than this, the writer's own."""
     version: int = conn.exec_driver_sql("PRAGMA data_version").scalar_one()
-    return version
+    return id(conn.connection.driver_connection), version
