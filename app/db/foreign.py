@@ -10,7 +10,7 @@ from app.domain.errors import Unavailable
 
 log = structlog.get_logger()
 LOOK_SECONDS = 0.1
-VOUCHED_SECONDS = 0.5
+VOUCHED_SECONDS = 2.0
 """How long one look vouches for the file: a writer that is busy for longer keeps the next one waiting."""
 
 
