@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import claim, create, events, figures, line, read, staleness, start
+from bench import claim, create, events, figures, insert, line, read, staleness, start
 from bench.figures import Figure
 from bench.plan import KINDS, Loader, Plan
 
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "read": read.measure,
     "staleness": staleness.measure,
     "line": line.measure,
+    "insert": insert.measure,
     "create": create.measure,
     "claim": claim.measure,
     "events": events.measure,

@@ -1,4 +1,4 @@
-"""The access line: written lean, beside the same line through all processors. No server: one process writes to a file."""
+"""The access line: written lean, beside the same line through all processors. No server: one process and a file."""
 
 import time
 from collections.abc import Callable
