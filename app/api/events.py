@@ -104,10 +104,9 @@ async def list_all_events(
 
     if live:
         house.feed.require_room(caller.credential_id)
-        followed = house.feed.follow(
-            house.db, caller.owner, after=await house.db.read(place), push=sse.push_of(request)
-        )
-        return sse.EventStream(_attended(followed, caller=caller, house=house))
+        number = await house.db.read(place)
+        followed = house.feed.follow(house.db, caller.owner, after=number, push=sse.push_of(request))
+        return sse.EventStream(_attended(followed, caller=caller, house=house), after=number)
 
     def read(conn: Connection) -> list[Event]:
         return [found.event for found in stream.since(conn, place(conn), owner=caller.owner, limit=limit + 1)]

@@ -24,6 +24,8 @@ POLICY = (
     "img-src 'self' blob: data:{storage}; media-src 'self' blob:{storage}; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+FOR_EVERYBODY = {"Access-Control-Allow-Origin": "*"}
+"""Modules are imported across origins only with leave; these hold nothing that is not public."""
 router = APIRouter(include_in_schema=False)
 
 
@@ -51,6 +53,15 @@ async def read_docs(request: Request, house: HouseDep) -> Response:
     return _served(request, _docs(), origin=house.content_origin)
 
 
+@router.api_route("/client.js", methods=["GET", "HEAD"])
+@router.api_route("/client.d.ts", methods=["GET", "HEAD"])
+async def read_client(request: Request, house: HouseDep) -> Response:
+    """The client for JavaScript, to be imported or copied, and its types."""
+    response = _served(request, _client(request.url.path.rpartition("/")[2]), origin=house.content_origin)
+    response.headers.update(FOR_EVERYBODY)
+    return response
+
+
 @router.api_route("/web/{name}", methods=["GET", "HEAD"])
 async def read_file(name: str, request: Request, house: HouseDep) -> Response:
     """A file of the page."""
@@ -76,6 +87,12 @@ def _docs() -> Page:
 def _files() -> dict[str, Page]:
     """Everything that may be served, read once: a name that is not in it leads nowhere."""
     return {path.name: Page(path.read_bytes(), TYPES[path.suffix]) for path in FOLDER.iterdir() if path.suffix in TYPES}
+
+
+@cache
+def _client(name: str) -> Page:
+    content_type = TYPES[".js"] if name == "client.js" else "text/plain; charset=utf-8"
+    return Page((FOLDER / name).read_bytes(), content_type)
 
 
 def _served(request: Request, page: Page, *, origin: str | None) -> Response:

@@ -11,7 +11,6 @@ from starlette.types import Receive, Scope, Send
 MEDIA_TYPE = "text/event-stream"
 RETRY_MILLISECONDS = 2_000
 HEARTBEAT = b": still here\n\n"
-FIRST = b"retry: %d\n\n" % RETRY_MILLISECONDS
 PUSH = "reelay.push"
 """The extension of ASGI by which a chunk is written at once, past all that an answer otherwise runs through."""
 Push = Callable[[bytes], bool]
@@ -44,10 +43,13 @@ def frame(data: str, *, event: str, id_: int | None = None) -> bytes:
 class EventStream(Response):
     """Sends frames as they come. A caller that leaves ends it; one that takes nothing is dropped by its connection."""
 
-    def __init__(self, frames: AsyncIterator[bytes]) -> None:
+    def __init__(self, frames: AsyncIterator[bytes], *, after: int | None = None) -> None:
+        """`after` numbers the place at which it begins: who is cut off before the first event goes on from there."""
         # Proxies that gather answers would hold every event back.
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type=MEDIA_TYPE)
         del self.headers["content-length"]
+        numbered = "" if after is None else f"id: {after}\n"
+        self._first = f"retry: {RETRY_MILLISECONDS}\n{numbered}\n".encode()
         self._frames = frames
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +65,7 @@ class EventStream(Response):
                 await sending
 
     async def _send_all(self, send: Send) -> None:
-        await send({"type": "http.response.body", "body": FIRST, "more_body": True})
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
         async for sent in self._frames:
             await send({"type": "http.response.body", "body": sent, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -57,11 +57,11 @@ def _plain(deed: Deed) -> dict[str, Any]:
 
 def _row(deed: Deed) -> list[str | Text]:
     who = deed.actor
-    by = (
-        "operator on the host"
-        if who.get("on_host")
-        else " of ".join(filter(None, (who.get("token_id"), who.get("key_id"))))
-    )
+    by = " of ".join(filter(None, (who.get("token_id"), who.get("key_id"))))
+    if who.get("on_host"):
+        by = "operator on the host"
+    elif who.get("by_itself"):
+        by = "the service itself"
     rest = [who.get(name, "-") for name in ("subject", "address", "request_id")]
     return [_told(deed.at), deed.action, deed.target, by, *rest]
 

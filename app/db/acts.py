@@ -36,6 +36,7 @@ Action = Literal[
     "webhook.changed",
     "webhook.created",
     "webhook.deleted",
+    "webhook.disabled",
     "webhook.secret_rotated",
     "webhook.tested",
 ]

@@ -20,6 +20,8 @@ class Actor:
     """The other end of the connection, or what a trusted proxy says of it."""
     on_host: bool = False
     """An operator at the command line of the service's host: there is neither key nor request."""
+    by_itself: bool = False
+    """The service, which decided without anybody's asking."""
 
     def facts(self) -> dict[str, Any]:
         """Return what is known, as it is stored."""
@@ -27,3 +29,4 @@ class Actor:
 
 
 ON_THE_HOST = Actor(on_host=True)
+BY_ITSELF = Actor(by_itself=True)

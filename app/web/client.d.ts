@@ -48,7 +48,10 @@ export interface Job {
   error: { code: string; message: string; billed: boolean } | null;
 }
 
-/** What `create` and `estimate` take. A Blob stands for a file wherever the input takes an address. */
+/**
+ * What `create` and `estimate` take. A Blob may stand as a field of the input that takes an address, or Blobs alone make up a
+ * list of them; it then goes as a form. Anywhere deeper the id of an upload stands for it.
+ */
 export interface Order {
   model?: string;
   input: Record<string, unknown>;
@@ -66,18 +69,32 @@ export interface Event {
   object: "event";
   type: string;
   created_at: string;
-  data: Record<string, unknown>;
+  data: { job_id: string; status: Status; state: string; [fact: string]: unknown };
+  /** Who caused it; null for what the service does by itself. */
+  by?: { key_id: string | null; token_id: string | null; subject: string | null; on_host: boolean } | null;
 }
 
 export interface StoredFile {
   id: string;
   object: "file";
-  [field: string]: unknown;
+  content_type: string;
+  size_bytes: number;
+  width: number | null;
+  height: number | null;
+  sha256: string;
+  created_at: string;
+  expires_at: string;
+  scaled_from: { width: number; height: number } | null;
 }
 
 export interface Estimate {
   valid: boolean;
-  cost: { estimated_usd: number | null; basis: string };
+  cost: {
+    estimated_usd: number | null;
+    basis: "price_list" | "unknown";
+    reserved_usd: number;
+    assumption: string | null;
+  };
   eta_seconds: number | null;
   queue_depth: number;
 }
@@ -91,8 +108,8 @@ export interface Page<T> {
 }
 
 export interface Filters {
-  status?: Status | Status[];
-  state?: string | string[];
+  status?: Status;
+  state?: string;
   model?: string;
   created_after?: string;
   created_before?: string;
@@ -112,14 +129,17 @@ export class ReelayError extends Error {
   readonly requestId: string | null;
   /** Seconds to wait before another try, where the service said so. */
   readonly retryAfter: number | null;
+  /** Whether the same request may succeed later. */
+  readonly retryable: boolean;
 }
 
 export interface Options {
-  /** Where the service is; by default where this module was loaded from. */
+  /** Where the service is; by default the origin that this module was loaded from. */
   baseUrl?: string | URL;
   /**
-   * A client token (or, in a back end, a key), or a function that returns one. The function is asked at the start, and again
-   * with `{ refused: true }` after an answer 401; then the request is sent once more.
+   * A client token (or, in a back end, a key), or a function that returns one. What a function promises is kept until the
+   * service answers 401: then it is asked again, with `{ refused: true }`, once for all that wait, and each request is sent
+   * once more. A function that returns text at once is asked for every request. What it throws, the call throws.
    */
   credential: string | ((asked: { refused: boolean }) => string | Promise<string>);
   fetch?: typeof globalThis.fetch;
@@ -133,8 +153,11 @@ export class Reelay {
   constructor(options: Options);
 
   /** Keep an image, a video or a sound; its id may stand in the input of jobs. */
-  upload(file: Blob, call?: Call): Promise<StoredFile>;
-  /** Make one job, however often the connection breaks: every try carries the same idempotency key. */
+  upload(file: Blob, call?: Call & { idempotencyKey?: string }): Promise<StoredFile>;
+  /**
+   * Make one job, however often the connection breaks: every try carries the same idempotency key. Name one of your own to
+   * make the same job from another call or another visit.
+   */
   create(order: Order, call?: Call & { idempotencyKey?: string }): Promise<Job>;
   estimate(order: Order, call?: Call): Promise<Estimate>;
   get(jobId: string, call?: Call): Promise<Job>;
@@ -144,7 +167,7 @@ export class Reelay {
   listAll(filters?: Filters, call?: Call): AsyncGenerator<Job, void>;
   /**
    * The job now, and again whenever it has changed, until it is finished. Live events are used where they pass, long polls
-   * where they don't; broken connections are taken up again. `since` is a job already at hand.
+   * where they don't; broken connections are taken up again, without end. Throws where the job can't be read: 401, 403, 404.
    */
   watch(job: string | Job, call?: Call): AsyncGenerator<Job, void>;
   /** The finished job. */
@@ -154,15 +177,15 @@ export class Reelay {
   /** The stored events of one job. */
   timeline(jobId: string, call?: Call): Promise<Event[]>;
   cancel(jobId: string, call?: Call): Promise<Job>;
-  retry(jobId: string, call?: Call & { acceptNewCharge?: boolean }): Promise<Job>;
+  retry(jobId: string, call?: Call & { acceptNewCharge?: boolean; idempotencyKey?: string }): Promise<Job>;
   delete(jobId: string, call?: Call): Promise<void>;
-  models(call?: Call): Promise<Page<Record<string, unknown>>>;
+  models(call?: Call): Promise<{ object: "list"; data: Record<string, unknown>[] }>;
   model(id: string, call?: Call): Promise<Record<string, unknown>>;
-  /** The address that saves the finished job's video (or poster) as a file. It is signed and expires: take it when it is needed. */
+  /** The address that saves the finished job's video (or poster) as a file. Signed, it expires: take it when it is needed. */
   downloadUrl(job: string | Job, call?: Call & { variant?: "video" | "poster" }): Promise<string>;
   /**
-   * Any other route: JSON goes and comes; null for an answer without a body. Throws ReelayError. GETs are tried again after a
-   * broken connection, 429, 502, 503 and 504; nothing else is.
+   * Any other route: JSON or a FormData goes, JSON comes; null for an answer without a body. Throws ReelayError. A GET is
+   * tried again, five times in all, where the error is `retryable`; nothing else is.
    */
   request<T = unknown>(
     method: string,

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from app.db import deliveries, webhooks
+from app.db import acts, deliveries, webhooks
 from app.db.deliveries import Attempt, Owed
 from app.db.engine import Connection, Database
 from app.db.signals import DELIVER
+from app.domain.actor import BY_ITSELF
 from app.domain.moments import as_of, remains_of
 from app.domain.sealing import Sealer, Unsealable
 from app.domain.signing import Signer
@@ -178,4 +179,7 @@ class Deliverer:
         elif webhooks.disable(conn, hook.id, reason=Disabled.GONE, now=now):
             reason = Disabled.GONE
         if reason is not None:
+            with acts.acting(conn, BY_ITSELF):
+                target = {"target": hook.id, "project_id": hook.project_id}
+                acts.note(conn, "webhook.disabled", **target, now=now, data={"reason": reason})
             log.warning("webhook_disabled", webhook_id=hook.id, project_id=hook.project_id, reason=reason)

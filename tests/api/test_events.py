@@ -254,7 +254,7 @@ async def test_stream__shows_in_silence_that_it_lives(
 ) -> None:
     monkeypatch.setattr(events_api, "HEARTBEAT_SECONDS", 0.1)
     async with live(app, "/v1/events", key=caller[1]) as stream, asyncio.timeout(10):
-        assert await stream.arrived.get() == b"retry: 2000\n\n"
+        assert await stream.arrived.get() == b"retry: 2000\nid: 0\n\n"  # whence to go on if nothing comes before a cut
         assert await stream.arrived.get() == b": still here\n\n"
 
 

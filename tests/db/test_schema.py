@@ -3,10 +3,11 @@
 import pytest
 import sqlalchemy as sa
 
-from app.db import schema
+from app.db import access, events, jobs, schema
 from app.db.engine import Database
 from app.db.tables import metadata
 from app.domain.states import JobState
+from tests.factories import make_caller, make_job
 
 
 def checks(database: Database) -> set[tuple[str, str]]:
@@ -26,6 +27,24 @@ def test_migrations__down_and_up_again(database: Database) -> None:
         assert not schema.is_ready(conn)
         schema.upgrade(conn)
         assert schema.current(conn) == schema.head()
+
+
+def test_migrations__each_step_keeps_the_jobs(database: Database) -> None:
+    """Down to the first and up again, a revision at a time, each with the rows that the others left."""
+    caller, key = make_caller(database)
+    made = [make_job(database, caller, state=state) for state in JobState]
+    newest_first = schema.revisions()
+    for revision in newest_first[1:]:
+        with database.transaction() as conn:
+            schema.downgrade(conn, to=revision)
+    for revision in reversed(newest_first):
+        with database.transaction() as conn:
+            schema.upgrade(conn, to=revision)
+    with database.transaction() as conn:
+        kept = {job.id: jobs.get(conn, job.id, owner=caller.owner).state for job in made}
+        assert access.find_key(conn, key) is not None
+        assert [event.type for event in events.of_job(conn, made[0].id)] == ["job.created"]
+    assert kept == {job.id: job.state for job in made}
 
 
 def test_migrations__leave_nothing_to_generate(database: Database) -> None:

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from app.api.callers import Caller
-from app.db import access, delivery_log, endings, jobs, webhooks
+from app.db import access, delivery_log, endings, jobs, trail, webhooks
 from app.db.deliveries import Logged
 from app.db.engine import Connection, Database
 from app.db.owing import owe
@@ -294,6 +294,10 @@ async def test_gone__disables_at_once_and_gives_up_what_is_owed(post: Post) -> N
     assert hook.disabled_reason == Disabled.GONE
     assert len(post.receiver.received) == 1
     assert {logged.state for logged in post.log(id_)} == {"failed"}
+    with post.db.transaction() as conn:
+        [deed] = trail.read(conn, limit=10)
+    assert (deed.action, deed.target, deed.data) == ("webhook.disabled", id_, {"reason": "gone"})
+    assert deed.actor == {"by_itself": True}
     post.job()
     await post.send_after(86_400)
     assert len(post.receiver.received) == 1
