@@ -19,7 +19,7 @@ from app.api.connection import BoundedConnection
 from app.api.deps import House
 from app.api.routes import SIDE_DOORS, build
 from app.catalogue import catalogue
-from app.db import deployment, schema, serving_lock
+from app.db import deployment, foreign, schema, serving_lock
 from app.db.deployment import Mode
 from app.db.engine import Database
 from app.db.listen import listen
@@ -80,9 +80,8 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
         deployment_id = await asyncio.to_thread(prepare_database, db, mode=role.mode)
         store = _store(settings)
         house = await _house(settings, role, db=db, store=store, keys=KeyRing(desk=_desk(stack, settings)))
-        if not db.is_sqlite:
-            listening = listen(settings.database_listen_url or db.url, db.signals)
-            await stack.enter_async_context(_running(listening))
+        listening = foreign.watch(db) if db.is_sqlite else listen(settings.database_listen_url or db.url, db)
+        await stack.enter_async_context(_running(listening))
         if role.workers:
             upstream = await stack.enter_async_context(back_room.upstream(settings))
             duties = back_room.duties(

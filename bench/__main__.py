@@ -11,13 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import claim, create, events, figures, read, start
+from bench import claim, create, events, figures, insert, line, read, staleness, start
 from bench.figures import Figure
 from bench.plan import KINDS, Loader, Plan
 
 BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "start": start.measure,
     "read": read.measure,
+    "staleness": staleness.measure,
+    "line": line.measure,
+    "insert": insert.measure,
     "create": create.measure,
     "claim": claim.measure,
     "events": events.measure,

@@ -90,6 +90,10 @@ class KeyRing:
             return await self._signed_in(db, secret, self._desk)
         return await self._look_up(db, secrets.hash_of(secret), lambda conn: _with_secret(conn, secret))
 
+    def known(self, secret: str) -> Caller | None:
+        """Return who calls with this secret, if that was looked up a moment ago."""
+        return self._known(secrets.hash_of(secret))
+
     async def by_id(self, db: Database, credential_id: str) -> Caller | None:
         """Return who signed a URL in the name of this credential; None unless it works."""
         return await self._look_up(db, credential_id, lambda conn: _with_id(conn, credential_id))

@@ -47,6 +47,11 @@ class CrossOrigin:
         """The page's origin, if it is allowed."""
         self._given = given
 
+    @property
+    def speaks(self) -> bool:
+        """Whether the answer is to be marked at all."""
+        return self._varies or self._origin is not None
+
     def mark(self, headers: MutableHeaders) -> None:
         """Say in the answer that it may differ by origin, and let an allowed page read it."""
         if self._varies:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from app.api.callers import Caller, KeyRing
 from app.api.feed import Feed
 from app.api.rates import Limit, Rates
 from app.api.remembered import Remembered
+from app.api.remembered_jobs import RememberedJobs
 from app.catalogue.catalogue import Catalogue
 from app.db.engine import Connection, Database
 from app.domain.actor import LONGEST_ADDRESS, Actor
@@ -84,6 +86,11 @@ class House:
     figures: Remembered[Figures] = field(default_factory=lambda: Remembered(5.0, share=0.05))
     readiness: Remembered[tuple[str, list[str]]] = field(default_factory=lambda: Remembered(1.0))
 
+    @cached_property
+    def remembered(self) -> RememberedJobs:
+        """Return the jobs that were read lately, and are as they were."""
+        return RememberedJobs(self.db.signals)
+
     @property
     def sealer(self) -> Sealer:
         """Return what opens the secrets of webhooks."""
@@ -127,7 +134,7 @@ async def identify(
     caller = await house.keys.by_secret(house.db, given.credentials)
     if caller is None:
         raise unauthenticated("This key does not work: it is mistyped, revoked or expired. Ask for a new one.")
-    if limits := _limits(caller):
+    if limits := limits_of(caller):
         request.state.rate_headers = house.rates.count(*limits)
     _require_origin(request, caller, house=house)
     if scope is not None and not caller.key.scopes & {scope, Scope.ADMIN}:
@@ -135,7 +142,7 @@ async def identify(
     return caller
 
 
-def _limits(caller: Caller) -> list[Limit]:
+def limits_of(caller: Caller) -> list[Limit]:
     """Return the caller's limits of requests a minute. Each token of a key counts for itself."""
     own, shared = caller.key.requests_per_minute, caller.project.requests_per_minute
     limits = [] if own is None else [Limit(caller.credential_id, own, f"This {caller.kind}")]

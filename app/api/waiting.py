@@ -62,6 +62,8 @@ async def until(
             changed.clear()
             job, view = await house.db.read(look)
             looked = True
+            if not changed.is_set():
+                house.remembered.keep(job)
             left = deadline - clock.time()
             if done(job) or left <= 0 or house.closing.is_set():
                 return job, view

@@ -39,6 +39,8 @@ TRUSTED_IDLE_SECONDS = 1.0
 """A connection that was used so lately is not asked whether it still stands."""
 CLOCK_KEPT_SECONDS = 1.0
 """How long one reading of Postgres' clock is carried on by our own, for what is only shown."""
+CLOCK_TRUSTED_SECONDS = 10.0
+"""How long it is carried on where nothing else needs the database."""
 KEEPALIVES = {
     "keepalives": "1",
     "keepalives_idle": "10",
@@ -109,6 +111,16 @@ class Database:
         self._clock_read = (time.monotonic(), now)
         return now
 
+    def recent_now(self) -> datetime | None:
+        """Return the time as `about_now` does, without asking; None if it was not asked for lately."""
+        if self._clock is not None:
+            return self._clock()
+        if self.is_sqlite:
+            return datetime.now(UTC)
+        read_at, then = self._clock_read
+        passed = time.monotonic() - read_at
+        return then + timedelta(seconds=passed) if passed < CLOCK_TRUSTED_SECONDS else None
+
     async def write(self, work: Work[T], *, by: Actor | None = None) -> T:
         """Run `work` in a transaction of its own, in the name of `by`, and return its result.
 
@@ -142,24 +154,22 @@ class Database:
 
     async def empty_log(self) -> None:
         """Move SQLite's write-ahead log into the database file and cut it off; nothing to do on Postgres."""
-        if self.is_sqlite:
-            await asyncio.wrap_future(self._readers.submit(self._empty_log))
-
-    def _empty_log(self) -> None:
-        connection = self.engine.raw_connection()
-        try:
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
-            connection.close()
+        if isinstance(self._writer, SqliteWriter):
+            await asyncio.wrap_future(self._writer.empty_log())
 
     @contextmanager
     def transaction(self, *, by: Actor | None = None) -> Iterator[Connection]:
         """A transaction of the calling thread, for short commands outside the event loop."""
         with translated(), self.engine.execution_options(writing=True).begin() as conn:
+            take_announced(conn)
             ledger.forget_noted(conn)
             with acts.acting(conn, by):
                 yield conn
             ledger.book_sums(conn)
+            topics = take_announced(conn)
+            if not self.is_sqlite:
+                notify(conn, topics)
+        self.signals.wake(topics)
 
     def close(self) -> None:
         """Finish the transactions under way and let go of every connection."""
@@ -194,13 +204,20 @@ class PostgresWriter:
             take_announced(conn)
             result = work(conn)
             topics = take_announced(conn)
-            if topics:
-                notify = sa.text("SELECT pg_notify(:channel, topic) FROM unnest(CAST(:topics AS text[])) AS topic")
-                conn.execute(notify, {"channel": CHANNEL, "topics": sorted(topics)})
+            notify(conn, topics)
         return result, topics
 
     def close(self) -> None:
         self._threads.shutdown()
+
+
+def notify(conn: Connection, topics: set[str]) -> None:
+    """Tell the other replicas, once this transaction has committed."""
+    if topics:
+        conn.execute(_NOTIFY, {"channel": CHANNEL, "topics": sorted(topics)})
+
+
+_NOTIFY = sa.text("SELECT pg_notify(:channel, topic) FROM unnest(CAST(:topics AS text[])) AS topic")
 
 
 def _postgres_engine(url: str, pool_size: int) -> Engine:

@@ -5,7 +5,9 @@ on Postgres, in every other one by NOTIFY.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection
@@ -34,17 +36,43 @@ def take_announced(conn: Connection) -> set[str]:
 class Signals:
     """Topics and the events that wait for them. Lives on one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._listening: dict[str, set[asyncio.Event]] = {}
+        self._heeding: list[Callable[[str | None], None]] = []
+        self._whole_until = -math.inf
+        self.wanted = False
+        """Whether somebody remembers what only signals tell him to forget."""
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether every change is heard of, those of other processes too, as was proven a moment ago."""
+        return self._clock() < self._whole_until
+
+    def vouch(self, *, seconds: float) -> None:
+        """Say that all that was committed up to now has been heard, and that it will be so for so long."""
+        self._whole_until = self._clock() + seconds
+
+    def doubt(self) -> None:
+        """Say that something may be missed from now on."""
+        self._whole_until = -math.inf
+
+    def heed(self, told: Callable[[str | None], None]) -> None:
+        """Call `told` with each topic that changes, and with None when anything may have changed."""
+        self._heeding.append(told)
 
     def wake(self, topics: Iterable[str]) -> None:
         for topic in topics:
+            for told in self._heeding:
+                told(topic)
             of_any = self._listening.get(ANY_JOB, ()) if topic.startswith(ANY_JOB) else ()
             for event in (*self._listening.get(topic, ()), *of_any):
                 event.set()
 
     def wake_all(self) -> None:
         """Wake everybody: after a gap in listening nobody knows what was missed."""
+        for told in self._heeding:
+            told(None)
         self.wake(list(self._listening))
 
     @contextmanager

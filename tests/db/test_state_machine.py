@@ -24,10 +24,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from app.api.remembered_jobs import KEPT
 from app.db import access, claims, endings, gate, jobs, learning, log_reader, outcomes, resolving, settling, submissions
 from app.db.claims import Lease
 from app.db.engine import Database
 from app.db.jobs import Owner, as_job
+from app.db.signals import job_topic, take_announced
 from app.db.submissions import as_submission
 from app.db.tables import events, strays
 from app.db.tables import jobs as jobs_table
@@ -38,7 +40,9 @@ from app.domain.ids import new_id
 from app.domain.job import Job, Submission
 from app.domain.job import SubmissionState as Sub
 from app.domain.pacing import Pace
+from app.domain.signing import Signer
 from app.domain.states import TERMINAL, TRANSITIONS, JobState, event_type
+from app.domain.views import Viewer, render_job
 from tests.db.conftest import T0
 from tests.db.modelled_upstream import DEPLOYMENT, Sale, Upstream
 
@@ -55,6 +59,7 @@ LOOK_BACK = timedelta(days=80)
 PICK = st.integers(0, 30)
 ANSWERS = st.sampled_from(["bought", "bought", "cut_off", "cut_off", "repeats", "gone", "refused", "not_sent"])
 FATES = st.sampled_from(["done", "done", "empty", "failed"])
+VIEWER = Viewer("https://reelay.test", Signer(b"a secret for tests"), "key_1", timedelta(days=30))
 FLAGS = st.tuples(st.booleans(), st.booleans())
 OCCUPYING = {"submitting", "generating", "unconfirmed", "abandoned"}
 AFTER_CANCEL = {
@@ -90,6 +95,11 @@ class Seen:
     attempts: dict[str, list[Submission]]
     timelines: dict[str, list[tuple[str, str]]]
     strays: dict[str, tuple[str | None, int]]
+
+
+def shown(job: Job) -> tuple[Any, ...]:
+    """What an answer about the job is made from."""
+    return render_job(job, now=T0, viewer=VIEWER), job.event_count, job.deleted_at
 
 
 class Machine(RuleBasedStateMachine):
@@ -550,12 +560,19 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def hold_together(self) -> None:
         seen = self._read()
+        told = take_announced(self.conn)
         for job in seen.jobs.values():
+            self._announced(self.before.jobs.get(job.id), job, told)
             self._moves(self.before.jobs.get(job.id), job, seen.timelines[job.id])
             self._attempts(job, seen.attempts[job.id])
             self._money(job, seen)
         self._slots(seen)
         self.before = seen
+
+    def _announced(self, was: Job | None, job: Job, told: set[str]) -> None:
+        """What is remembered of a job is forgotten when anything changes in how it is shown."""
+        if was is not None and was.state in KEPT and job != was and shown(job) != shown(was):
+            assert job_topic(job.id) in told, f"nobody was told that {was} became {job}"
 
     def _moves(self, was: Job | None, job: Job, timeline: list[tuple[str, str]]) -> None:
         """Every move is one of the table's, has its event and its version; what is final stays as it is."""

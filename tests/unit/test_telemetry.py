@@ -103,6 +103,30 @@ def test_log__keeps_what_is_no_secret(text: str) -> None:
     assert telemetry.Redactor([CANARY]).clean(text) == text
 
 
+@pytest.mark.parametrize("path", ["/v1/jobs/job_1", SECRETS[2], f"/v1/{CANARY}", "/a%0Ab\u2028é"])
+def test_lean_line__is_the_line_that_the_processors_write(capfd: pytest.CaptureFixture[str], path: str) -> None:
+    telemetry.configure(style="json", literals=[CANARY])
+    lean = telemetry.lean_lines()
+    assert lean is not None
+    said, facts = {"request_id": "r1", "method": "GET", "path": path}, {"status": None, "duration_ms": 1.5}
+    lean.write("request_served", said=said, facts=facts)
+    structlog.get_logger().info("request_served", **said, **facts)
+    ours, theirs = capfd.readouterr().err.rstrip("\n").split("\n")
+    stamped = json.loads(ours)["timestamp"]
+    assert ours == theirs.replace(json.loads(theirs)["timestamp"], stamped)
+    assert stamped.endswith("Z") and len(stamped) == len("2026-11-26T04:24:00.760742Z")
+
+
+def test_lean_lines__are_for_json_at_level_info_while_nobody_set_up_others() -> None:
+    telemetry.configure(style="json")
+    assert telemetry.lean_lines() is not None
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    assert telemetry.lean_lines() is None
+    for style, level in (("console", "info"), ("json", "warning")):
+        telemetry.configure(style=style, level=level)  # type: ignore[arg-type]
+        assert telemetry.lean_lines() is None
+
+
 def test_literals__are_all_secrets_of_the_settings(tmp_path: Path) -> None:
     held = Settings.load(
         data_dir=tmp_path,
