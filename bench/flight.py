@@ -1,0 +1,146 @@
+"""Many generations watched by one worker on one core: how soon it notices their ends, how often it asks for that."""
+
+import math
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import httpx2
+import sqlalchemy as sa
+
+from app.db import durations, ledger
+from app.db.engine import Connection, Database
+from app.db.tables import jobs
+from app.domain.ids import new_id
+from app.domain.job import Job
+from app.domain.states import JobState
+from bench import databases, memory, servers, upstream
+from bench.figures import Figure, Goal
+from bench.plan import Plan
+
+MEDIAN_SECONDS, P90_SECONDS = 45.0, 50.0
+SPREAD = math.log(P90_SECONDS / MEDIAN_SECONDS) / 1.2816
+STARTED_BEFORE_SECONDS, STARTED_AFTER_SECONDS = 33.0, 7.0
+"""The generations begin within these 40 seconds, evenly: before the worker does, and after. None ends before it."""
+LONGEST_RUN_SECONDS = 80.0
+SEEN_BEFORE = 500
+MICROS = 2_500_000
+MODEL, INPUT = "veo2/image-to-video", {"prompt": "The sailboat drifts on.", "duration": 5}
+P50 = Goal(of="median", at="most", limit=1)
+P99 = Goal(of="median", at="most", limit=5)
+POLLS = Goal(of="median", at="most", limit=6)
+GROWTH = Goal(of="median", at="most", limit=5)
+NOTE = "SQLite; nothing is saved"
+
+
+def measure(plan: Plan) -> list[Figure]:
+    """Watch once with nothing learned of the model, and once with what 500 generations before have told."""
+    return [*_watched("cold", plan=plan, seen=0), *_watched("learned", plan=plan, seen=SEEN_BEFORE)]
+
+
+def _watched(name: str, *, plan: Plan, seen: int) -> Iterator[Figure]:
+    with TemporaryDirectory(prefix="reelay-bench-") as folder, servers.upstream(Path(folder)) as address:
+        url = f"sqlite:///{folder}/reelay.db"
+        databases.migrate(url)
+        with closing(Database(url)) as db, _worker(url, address) as pid:
+            weights = [memory.of(pid).rss] if memory.can_be_weighed() else []
+            with db.transaction() as conn:
+                _learn(conn, seen)
+                _begin(conn, plan.flights)
+            until = time.monotonic() + LONGEST_RUN_SECONDS
+            while time.monotonic() < until and _count_unsettled(db):
+                time.sleep(0.5)
+                if weights:
+                    weights.append(memory.of(pid).rss)
+            lags = _lags(db)
+        asked = int(httpx2.get(address + upstream.ASKED).text)
+    missing = plan.flights - len(lags)
+    note = NOTE + (f"; {missing} ERRORS: never noticed" if missing else "")
+    what = f"{plan.flights:,} generations, {name}"
+    yield Figure(name=f"{what}: end noticed, p50", unit="s", samples=[median(lags)], goal=P50, note=note)
+    yield Figure(name=f"{what}: end noticed, p99", unit="s", samples=[lags[int(0.99 * len(lags))]], goal=P99)
+    polls = [asked / plan.flights]
+    yield Figure(name=f"{what}: polls each", unit="", samples=polls, goal=POLLS if seen else None)
+    if weights:
+        growth = max(max(weights) - weights[0], 0.01)
+        yield Figure(name=f"{what}: memory added", unit="MiB", samples=[growth], goal=GROWTH, note="RSS, the highest")
+
+
+@contextmanager
+def _worker(database_url: str, address: str) -> Iterator[int]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.watcher", database_url, address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError("the worker did not start")
+        time.sleep(1)
+        yield process.pid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _learn(conn: Connection, count: int) -> None:
+    chance = random.Random(1)
+    for _ in range(count):
+        durations.observe(conn, MODEL, INPUT, chance.lognormvariate(math.log(MEDIAN_SECONDS), SPREAD))
+
+
+def _begin(conn: Connection, count: int) -> None:
+    """Write the rows of generations as the submitter leaves them, with what is reserved for them."""
+    chance, now = random.Random(2), datetime.now(UTC)
+    project_id, key_id, _ = databases.new_caller(conn, "bench", now=now)
+    rows = []
+    for number in range(count):
+        started_at = now + timedelta(seconds=chance.uniform(-STARTED_BEFORE_SECONDS, STARTED_AFTER_SECONDS))
+        lasts = chance.lognormvariate(math.log(MEDIAN_SECONDS), SPREAD)
+        job = Job(
+            id=new_id("job"),
+            project_id=project_id,
+            key_id=key_id,
+            model=MODEL,
+            input=INPUT,
+            state=JobState.GENERATING,
+            version=3,
+            attempts=1,
+            event_count=3,
+            upstream_path=upstream.PATH,
+            generation_id=upstream.generation_id(number, ends_at=started_at.timestamp() + lasts),
+            created_at=started_at,
+            started_at=started_at,
+            due_at=started_at,
+            expected_seconds=MEDIAN_SECONDS,
+            estimated_micros=MICROS,
+            estimate_basis="listed",
+            reserved_micros=MICROS,
+        )
+        rows.append({column.name: getattr(job, column.name) for column in jobs.c if hasattr(job, column.name)})
+    conn.execute(jobs.insert(), rows)
+    ledger.reserve(conn, replace(job, reserved_micros=MICROS * count))
+
+
+def _count_unsettled(db: Database) -> int:
+    with db.engine.connect() as conn:
+        count: int = conn.scalar(sa.select(sa.func.count()).where(jobs.c.state == JobState.GENERATING)) or 0
+        return count
+
+
+def _lags(db: Database) -> list[float]:
+    """Return how long after its end each generation was noticed, in order."""
+    noticed = sa.select(jobs.c.generation_id, jobs.c.due_at).where(jobs.c.state == JobState.SAVING)
+    with db.engine.connect() as conn:
+        return sorted(at.timestamp() - upstream.ends_at(generation) for generation, at in conn.execute(noticed))
