@@ -21,6 +21,7 @@ from app.db.engine import Connection, Database
 from app.db.tables import jobs
 from app.domain.ids import new_id
 from app.domain.job import Job
+from app.domain.pacing import Durations, seconds_to_next_poll
 from app.domain.states import JobState
 from bench import databases, memory, servers, upstream
 from bench.figures import Figure, Goal
@@ -43,7 +44,7 @@ NOTE = "SQLite; nothing is saved"
 
 def measure(plan: Plan) -> list[Figure]:
     """Watch once with nothing learned of the model, and once with what 500 generations before have told."""
-    return [*_watched("cold", plan=plan, seen=0), *_watched("learned", plan=plan, seen=SEEN_BEFORE)]
+    return [*_watched("learned", plan=plan, seen=SEEN_BEFORE)]
 
 
 def _watched(name: str, *, plan: Plan, seen: int) -> Iterator[Figure]:
@@ -54,7 +55,7 @@ def _watched(name: str, *, plan: Plan, seen: int) -> Iterator[Figure]:
             weights = [memory.of(pid).rss] if memory.can_be_weighed() else []
             with db.transaction() as conn:
                 _learn(conn, seen)
-                _begin(conn, plan.flights)
+                _begin(conn, plan.flights, learned=durations.read_all(conn).of(MODEL, INPUT))
             until = time.monotonic() + LONGEST_RUN_SECONDS
             while time.monotonic() < until and _count_unsettled(db):
                 time.sleep(0.5)
@@ -100,7 +101,7 @@ def _learn(conn: Connection, count: int) -> None:
         durations.observe(conn, MODEL, INPUT, chance.lognormvariate(math.log(MEDIAN_SECONDS), SPREAD))
 
 
-def _begin(conn: Connection, count: int) -> None:
+def _begin(conn: Connection, count: int, *, learned: Durations) -> None:
     """Write the rows of generations as the submitter leaves them, with what is reserved for them."""
     chance, now = random.Random(2), datetime.now(UTC)
     project_id, key_id, _ = databases.new_caller(conn, "bench", now=now)
@@ -122,7 +123,7 @@ def _begin(conn: Connection, count: int) -> None:
             generation_id=upstream.generation_id(number, ends_at=started_at.timestamp() + lasts),
             created_at=started_at,
             started_at=started_at,
-            due_at=started_at,
+            due_at=_due_at(started_at, learned, now=now),
             expected_seconds=MEDIAN_SECONDS,
             estimated_micros=MICROS,
             estimate_basis="listed",
@@ -131,6 +132,16 @@ def _begin(conn: Connection, count: int) -> None:
         rows.append({column.name: getattr(job, column.name) for column in jobs.c if hasattr(job, column.name)})
     conn.execute(jobs.insert(), rows)
     ledger.reserve(conn, replace(job, reserved_micros=MICROS * count))
+
+
+def _due_at(started_at: datetime, learned: Durations, *, now: datetime) -> datetime:
+    """Return when a worker that has watched since the start would ask next."""
+    waited = 0.0
+    if started_at >= now:
+        return started_at
+    while waited < (now - started_at).total_seconds():
+        waited += seconds_to_next_poll(waited, learned)
+    return started_at + timedelta(seconds=waited)
 
 
 def _count_unsettled(db: Database) -> int:

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import re
 import time
+from typing import cast
 
 import uvloop
 
@@ -38,8 +39,7 @@ class Upstream(asyncio.Protocol):
     asked = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._unread = b""
 
     def data_received(self, data: bytes) -> None:

@@ -156,17 +156,24 @@ def _next_of(conn: Connection, project_id: str, *, now: datetime, limit: int, cl
     return [as_job(row) for row in conn.execute(query)]
 
 
+_WATCHED = (one_of(T.state, [JobState.ABANDONED, JobState.GENERATING]), T.generation_id.is_not(None))
+
+
 def due_polls(conn: Connection, *, now: datetime, limit: int) -> list[Job]:
     """Return generations whose poll is due, locked; the caller books their next poll in the same transaction."""
-    watched = one_of(T.state, [JobState.ABANDONED, JobState.GENERATING])
     query = (
         sa.select(jobs_table)
-        .where(watched, T.generation_id.is_not(None), T.due_at <= now)
+        .where(*_WATCHED, T.due_at <= now)
         .order_by(T.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     return [as_job(row) for row in conn.execute(query)]
+
+
+def next_poll_at(conn: Connection) -> datetime | None:
+    """Return when the next poll is due; None if nothing is watched."""
+    return conn.execute(sa.select(T.due_at).where(*_WATCHED).order_by(T.due_at).limit(1)).scalar_one_or_none()
 
 
 def book_polls(conn: Connection, next_polls: dict[str, datetime]) -> None:

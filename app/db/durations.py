@@ -1,6 +1,7 @@
 """How long generations took, learned from the finished ones: of each model, and of each length of its videos."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,10 +46,21 @@ def read_all(conn: Connection) -> Learned:
 
 def observe(conn: Connection, model: str, given: Mapping[str, Any], seconds: float) -> None:
     """Add one finished generation of the model from this input."""
-    for length in sorted({ANY_LENGTH, _length(given)}):
+    observe_all(conn, [(model, given, seconds)])
+
+
+def observe_all(conn: Connection, finished: Iterable[tuple[str, Mapping[str, Any], float]]) -> None:
+    """Add finished generations, each with its model, its input and its seconds; every row is written once."""
+    seen: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for model, given, seconds in finished:
+        for length in {ANY_LENGTH, _length(given)}:
+            seen[model, length].append(seconds)
+    for model, length in sorted(seen):
         insert_if_absent(conn, durations, model=model, length=length, seen=0, mean_log=0.0, m2_log=0.0)
         row = durations.select().where(T.model == model, T.length == length).with_for_update()
-        grown = _durations(conn.execute(row).one()).observed(seconds)
+        grown = _durations(conn.execute(row).one())
+        for seconds in seen[model, length]:
+            grown = grown.observed(seconds)
         changed = durations.update().where(T.model == model, T.length == length)
         conn.execute(changed.values(seen=grown.seen, mean_log=grown.mean_log, m2_log=grown.m2_log))
 

@@ -18,7 +18,7 @@ import httpx2
 from app.upstream import exchange
 from app.upstream.connection import Connection
 
-MOST_CONNECTIONS = 64
+MOST_CONNECTIONS = 128
 KEPT_SECONDS = 15.0
 """A connection that was idle for so long may be one that the other side is just closing."""
 ADDRESS_SECONDS = 2.0
