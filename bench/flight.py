@@ -51,7 +51,7 @@ def _watched(name: str, *, plan: Plan, seen: int) -> Iterator[Figure]:
     with TemporaryDirectory(prefix="reelay-bench-") as folder, servers.upstream(Path(folder)) as address:
         url = f"sqlite:///{folder}/reelay.db"
         databases.migrate(url)
-        with closing(Database(url)) as db, _worker(url, address) as pid:
+        with closing(Database(url)) as db, _worker(Path(folder), url, address) as pid:
             weights = [memory.of(pid).rss] if memory.can_be_weighed() else []
             with db.transaction() as conn:
                 _learn(conn, seen)
@@ -76,14 +76,16 @@ def _watched(name: str, *, plan: Plan, seen: int) -> Iterator[Figure]:
 
 
 @contextmanager
-def _worker(database_url: str, address: str) -> Iterator[int]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.watcher", database_url, address],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+def _worker(folder: Path, database_url: str, address: str) -> Iterator[int]:
+    """Run the worker, its log in a file, and yield its process id once it has come to rest."""
+    with (folder / "worker.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.watcher", database_url, address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
     try:
         assert process.stdout is not None
         if process.stdout.readline() != "ready\n":

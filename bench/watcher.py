@@ -6,6 +6,7 @@ import sys
 import uvloop
 from pydantic import SecretStr
 
+from app import telemetry
 from app.db.engine import Database
 from app.upstream.client import UpstreamClient
 from app.workers.loop import run_all
@@ -15,6 +16,7 @@ from bench import cores
 
 async def _main(database_url: str, upstream_address: str) -> None:
     cores.keep_to_one()
+    telemetry.configure(style="json")
     db, stop = Database(database_url), asyncio.Event()
     async with UpstreamClient(upstream_address, api_key=SecretStr("a-key-that-nobody-checks")) as client:
         running = asyncio.create_task(run_all([Poller(db, client)], signals=db.signals, stop=stop))

@@ -135,10 +135,11 @@ class Poller:
         def settle(conn: Connection) -> None:
             now = self._db.now(conn)
             moved = [self._settle(conn, job, generation, now=now) for job, generation in in_order]
-            completed = [
-                job for job in moved if job is not None and job.started_at is not None and job.started_at < now
+            took = [
+                (job.model, job.input, (now - job.started_at).total_seconds())
+                for job in moved
+                if job is not None and job.started_at is not None and job.started_at < now
             ]
-            took = [(job.model, job.input, (now - job.started_at).total_seconds()) for job in completed]
             durations.observe_all(conn, took)
 
         await self._db.write(settle)
