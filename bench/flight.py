@@ -23,7 +23,7 @@ from app.domain.ids import new_id
 from app.domain.job import Job
 from app.domain.pacing import Durations, seconds_to_next_poll
 from app.domain.states import JobState
-from bench import databases, memory, servers, upstream
+from bench import cores, databases, memory, servers, upstream
 from bench.figures import Figure, Goal
 from bench.plan import Plan
 
@@ -62,6 +62,7 @@ def _watched(name: str, *, plan: Plan, seen: int) -> Iterator[Figure]:
                 if weights:
                     weights.append(memory.of(pid).rss)
             lags = _lags(db)
+            used = cores.used_seconds(pid) if weights else 0.0
         asked = int(httpx2.get(address + upstream.ASKED).text)
     missing = plan.flights - len(lags)
     note = NOTE + (f"; {missing} ERRORS: never noticed" if missing else "")
@@ -71,6 +72,8 @@ def _watched(name: str, *, plan: Plan, seen: int) -> Iterator[Figure]:
     polls = [asked / plan.flights]
     yield Figure(name=f"{what}: polls each", unit="", samples=polls, goal=POLLS if seen else None)
     if weights:
+        each = 1000 * used / plan.flights
+        yield Figure(name=f"{what}: processor time each", unit="ms", samples=[each], note="4 ms are all of the core")
         growth = max(max(weights) - weights[0], 0.01)
         yield Figure(name=f"{what}: memory added", unit="MiB", samples=[growth], goal=GROWTH, note="RSS, the highest")
 

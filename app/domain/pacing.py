@@ -8,7 +8,7 @@ OVERDUE_FACTOR = 3.0
 OVERDUE_SLACK_SECONDS = 60.0
 SHORTEST_INTERVAL_SECONDS = 0.5
 LONGEST_INTERVAL_SECONDS = 600.0
-EARLIEST, LATEST, STEP = -1.6, 2.0, 0.35
+EARLIEST, LATEST, STEP = -1.6, 2.5, 0.35
 """In standard deviations: where the likely ends begin and stop, and how far apart they are asked for."""
 CAP_UNFINISHED = 95
 """Progress never passes this before the job is finished."""
