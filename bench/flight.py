@@ -44,7 +44,7 @@ NOTE = "SQLite; nothing is saved"
 
 def measure(plan: Plan) -> list[Figure]:
     """Watch once with nothing learned of the model, and once with what 500 generations before have told."""
-    return [*_watched("learned", plan=plan, seen=SEEN_BEFORE)]
+    return [*_watched("cold", plan=plan, seen=0), *_watched("learned", plan=plan, seen=SEEN_BEFORE)]
 
 
 def _watched(name: str, *, plan: Plan, seen: int) -> Iterator[Figure]:

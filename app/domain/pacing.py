@@ -59,7 +59,8 @@ def seconds_to_next_poll(elapsed_seconds: float, durations: Durations, *, fixed:
     if fixed is not None:
         return fixed
     earliest = durations.quantile(EARLIEST)
-    if elapsed_seconds < earliest:
+    # A little before it counts as there: what is known moves on between the booking and the poll.
+    if elapsed_seconds < durations.quantile(EARLIEST - STEP):
         return max(SHORTEST_INTERVAL_SECONDS, earliest - elapsed_seconds)
     if elapsed_seconds <= durations.quantile(LATEST):
         dense = STEP * durations.spread * durations.typical_seconds

@@ -19,7 +19,7 @@ from app.workers.loop import Crew
 from app.workers.together import Together
 
 log = structlog.get_logger()
-BATCH = 100
+BATCH = 50
 STOP_SECONDS = 2.0
 
 

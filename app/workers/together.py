@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-LARGEST_BATCH = 100
+LARGEST_BATCH = 25
+"""So few that whoever else wants to write does not wait for long."""
 
 
 class Together(Generic[T]):
