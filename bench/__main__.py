@@ -43,6 +43,7 @@ def main() -> None:
         rows=given.rows,
         listeners=given.listeners,
         flights=given.flights,
+        lasting=given.lasting,
         kinds=kinds,
     )
     if loader == "python":
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, default=Plan.rows, help="jobs in the larger table that is claimed from")
     parser.add_argument("--listeners", type=int, default=Plan.listeners, help="who follow live events")
     parser.add_argument("--flights", type=int, default=Plan.flights, help="generations that are watched at once")
+    parser.add_argument("--lasting", type=float, default=Plan.lasting, help="median seconds of a watched generation")
     parser.add_argument("--only", choices=KINDS, help="read and create on this database only")
     parser.add_argument("--load", choices=["wrk", "python"], help="what makes the load; wrk where it is installed")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the figures go; a new file by default")

@@ -27,12 +27,13 @@ from bench import cores, databases, memory, servers, upstream
 from bench.figures import Figure, Goal
 from bench.plan import Plan
 
-MEDIAN_SECONDS, P90_SECONDS = 45.0, 50.0
-SPREAD = math.log(P90_SECONDS / MEDIAN_SECONDS) / 1.2816
-STARTED_BEFORE_SECONDS, STARTED_AFTER_SECONDS = 33.0, 7.0
-"""The generations begin within these 40 seconds, evenly: before the worker does, and after. None ends before it."""
+SPREAD = math.log(50 / 45) / 1.2816
+"""Of a lognormal whose median is 45 seconds, and which has nine of ten below 50."""
+STARTED_BEFORE, STARTED_AFTER = 33 / 45, 7 / 45
+"""In medians: the generations begin evenly within this time before the worker does and after. None ends before it."""
 LONGEST_RUN_SECONDS = 80.0
 SEEN_BEFORE = 500
+ENOUGH_TO_LEARN = 100
 MICROS = 2_500_000
 MODEL, INPUT = "veo2/image-to-video", {"prompt": "The sailboat drifts on.", "duration": 5}
 P50 = Goal(of="median", at="most", limit=1)
@@ -43,8 +44,9 @@ NOTE = "SQLite; nothing is saved"
 
 
 def measure(plan: Plan) -> list[Figure]:
-    """Watch once with nothing learned of the model, and once with what 500 generations before have told."""
-    return [*_watched("cold", plan=plan, seen=0), *_watched("learned", plan=plan, seen=SEEN_BEFORE)]
+    """Watch with what 500 generations before have told; and first, if there are enough to learn from, without."""
+    cold = _watched("cold", plan=plan, seen=0) if plan.flights >= ENOUGH_TO_LEARN else ()
+    return [*cold, *_watched("learned", plan=plan, seen=SEEN_BEFORE)]
 
 
 def _watched(name: str, *, plan: Plan, seen: int) -> Iterator[Figure]:
@@ -54,8 +56,8 @@ def _watched(name: str, *, plan: Plan, seen: int) -> Iterator[Figure]:
         with closing(Database(url)) as db, _worker(Path(folder), url, address) as pid:
             weights = [memory.of(pid).rss] if memory.can_be_weighed() else []
             with db.transaction() as conn:
-                _learn(conn, seen)
-                _begin(conn, plan.flights, learned=durations.read_all(conn).of(MODEL, INPUT))
+                _learn(conn, seen, plan=plan)
+                _begin(conn, plan, learned=durations.read_all(conn).of(MODEL, INPUT))
             until = time.monotonic() + LONGEST_RUN_SECONDS
             while time.monotonic() < until and _count_unsettled(db):
                 time.sleep(0.5)
@@ -100,20 +102,20 @@ def _worker(folder: Path, database_url: str, address: str) -> Iterator[int]:
         process.communicate()
 
 
-def _learn(conn: Connection, count: int) -> None:
+def _learn(conn: Connection, count: int, *, plan: Plan) -> None:
     chance = random.Random(1)
     for _ in range(count):
-        durations.observe(conn, MODEL, INPUT, chance.lognormvariate(math.log(MEDIAN_SECONDS), SPREAD))
+        durations.observe(conn, MODEL, INPUT, chance.lognormvariate(math.log(plan.lasting), SPREAD))
 
 
-def _begin(conn: Connection, count: int, *, learned: Durations) -> None:
+def _begin(conn: Connection, plan: Plan, *, learned: Durations) -> None:
     """Write the rows of generations as the submitter leaves them, with what is reserved for them."""
     chance, now = random.Random(2), datetime.now(UTC)
     project_id, key_id, _ = databases.new_caller(conn, "bench", now=now)
     rows = []
-    for number in range(count):
-        started_at = now + timedelta(seconds=chance.uniform(-STARTED_BEFORE_SECONDS, STARTED_AFTER_SECONDS))
-        lasts = chance.lognormvariate(math.log(MEDIAN_SECONDS), SPREAD)
+    for number in range(plan.flights):
+        started_at = now + plan.lasting * timedelta(seconds=chance.uniform(-STARTED_BEFORE, STARTED_AFTER))
+        lasts = chance.lognormvariate(math.log(plan.lasting), SPREAD)
         job = Job(
             id=new_id("job"),
             project_id=project_id,
@@ -129,14 +131,14 @@ def _begin(conn: Connection, count: int, *, learned: Durations) -> None:
             created_at=started_at,
             started_at=started_at,
             due_at=_due_at(started_at, learned, now=now),
-            expected_seconds=MEDIAN_SECONDS,
+            expected_seconds=plan.lasting,
             estimated_micros=MICROS,
             estimate_basis="listed",
             reserved_micros=MICROS,
         )
         rows.append({column.name: getattr(job, column.name) for column in jobs.c if hasattr(job, column.name)})
     conn.execute(jobs.insert(), rows)
-    ledger.reserve(conn, replace(job, reserved_micros=MICROS * count))
+    ledger.reserve(conn, replace(job, reserved_micros=MICROS * plan.flights))
 
 
 def _due_at(started_at: datetime, learned: Durations, *, now: datetime) -> datetime:

@@ -11,7 +11,14 @@ from tests.acceptance.processes import clean_environment
 from tests.postgres import Databases
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = {"start": (), "read": ("--only=SQLite",), "create": ("--only=Postgres",), "claim": ()}
+OPTIONS = {
+    "start": (),
+    "read": ("--only=SQLite",),
+    "create": ("--only=Postgres",),
+    "claim": (),
+    "polls": (),
+    "flight": ("--flights=20", "--lasting=2"),
+}
 FIGURES = {
     "start": {"start, floor", "start, new folder", "start, again"},
     "read": {f"GET /v1/jobs/{{id}}, {side}" for side in ("floor", "SQLite")},
@@ -21,6 +28,10 @@ FIGURES = {
         for claim in ("claim 100 due polls", "admit 100 of 1,000 queued")
         for rows in ("400", "2,000")
         for kind in ("Postgres", "SQLite")
+    },
+    "polls": {f"polls on one core, {many} at a time{side}" for many in ("10", "1,000") for side in ("", ", httpx")},
+    "flight": {
+        f"20 generations, learned: {figure}" for figure in ("end noticed, p50", "end noticed, p99", "polls each")
     },
 }
 
