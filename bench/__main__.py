@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import claim, create, events, figures, insert, line, read, staleness, start
+from bench import claim, create, events, figures, flight, insert, line, polls, read, staleness, start
 from bench.figures import Figure
 from bench.plan import KINDS, Loader, Plan
 
@@ -24,6 +24,8 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "create": create.measure,
     "claim": claim.measure,
     "events": events.measure,
+    "polls": polls.measure,
+    "flight": flight.measure,
 }
 RESULTS = Path(__file__).with_name("results")
 NO_WRK = (
@@ -43,6 +45,8 @@ def main() -> None:
         seconds=given.seconds,
         rows=given.rows,
         listeners=given.listeners,
+        flights=given.flights,
+        lasting=given.lasting,
         kinds=kinds,
     )
     if loader == "python":
@@ -66,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=int, default=Plan.seconds, help="how long one side is driven in a round")
     parser.add_argument("--rows", type=int, default=Plan.rows, help="jobs in the larger table that is claimed from")
     parser.add_argument("--listeners", type=int, default=Plan.listeners, help="who follow live events")
+    parser.add_argument("--flights", type=int, default=Plan.flights, help="generations that are watched at once")
+    parser.add_argument("--lasting", type=float, default=Plan.lasting, help="median seconds of a watched generation")
     parser.add_argument("--only", choices=KINDS, help="read and create on this database only")
     parser.add_argument("--load", choices=["wrk", "python"], help="what makes the load; wrk where it is installed")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the figures go; a new file by default")

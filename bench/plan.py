@@ -17,6 +17,9 @@ class Plan:
     seconds: int = 2
     connections: int = 64
     listeners: int = 1_000
+    flights: int = 10_000
+    lasting: float = 45.0
+    """Seconds, in the middle, that a watched generation takes."""
     kinds: tuple[Kind, ...] = KINDS
     rows: int = 5_000_000
     seeding_seconds: float = 75.0

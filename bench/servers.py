@@ -45,6 +45,15 @@ def floor(folder: Path, *, payload: bytes) -> Iterator[str]:
 
 
 @contextmanager
+def upstream(folder: Path) -> Iterator[str]:
+    """Run the upstream that goes by the clock, and yield its address."""
+    port = free_port()
+    command = ["bench.upstream", "--port", str(port)]
+    with _running(Process(command, log=folder / "upstream.log", ready="upstream listens", environment={})):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
 def _running(process: Process) -> Iterator[None]:
     try:
         process.start()

@@ -158,25 +158,39 @@ def _next_of(conn: Connection, project_id: str, *, now: datetime, limit: int, cl
     return [as_job(row) for row in conn.execute(query)]
 
 
+_WATCHED = (one_of(T.state, [JobState.ABANDONED, JobState.GENERATING]), T.generation_id.is_not(None))
+
+
+_DUE_POLLS = (
+    sa.select(jobs_table)
+    .where(*_WATCHED, T.due_at <= sa.bindparam("now", type_=T.due_at.type))
+    .order_by(T.due_at)
+    .limit(sa.bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_NEXT_POLL = sa.select(T.due_at).where(*_WATCHED).order_by(T.due_at).limit(1)
+_BOOK_POLL = (
+    jobs_table.update()
+    .where(T.id == sa.bindparam("job"))
+    .values(due_at=sa.bindparam("next_at", type_=T.due_at.type), polled_at=sa.bindparam("now", type_=T.polled_at.type))
+)
+
+
 def due_polls(conn: Connection, *, now: datetime, limit: int) -> list[Job]:
     """Return generations whose poll is due, locked; the caller books their next poll in the same transaction."""
-    watched = one_of(T.state, [JobState.ABANDONED, JobState.GENERATING])
-    query = (
-        sa.select(jobs_table)
-        .where(watched, T.generation_id.is_not(None), T.due_at <= now)
-        .order_by(T.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return [as_job(row) for row in conn.execute(query)]
+    return [as_job(row) for row in conn.execute(_DUE_POLLS, {"now": now, "most": limit})]
+
+
+def next_poll_at(conn: Connection) -> datetime | None:
+    """Return when the next poll is due; None if nothing is watched."""
+    return conn.execute(_NEXT_POLL).scalar_one_or_none()
 
 
 def book_polls(conn: Connection, next_polls: dict[str, datetime], *, now: datetime) -> None:
     """Book the next poll of each job. An answer that changes nothing then costs no second write."""
     if next_polls:
-        booked = {"due_at": sa.bindparam("next_at"), "polled_at": now}
-        statement = jobs_table.update().where(T.id == sa.bindparam("job")).values(**booked)
-        conn.execute(statement, [{"job": job, "next_at": at} for job, at in sorted(next_polls.items())])
+        rows = [{"job": job, "next_at": at, "now": now} for job, at in sorted(next_polls.items())]
+        conn.execute(_BOOK_POLL, rows)
 
 
 def due_saves(conn: Connection, *, now: datetime, lease: Lease, limit: int) -> list[Job]:

@@ -1,6 +1,7 @@
 """How long generations took, learned from the finished ones: of each model, and of each length of its videos."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,14 +41,28 @@ def read_all(conn: Connection) -> Learned:
 
 def observe(conn: Connection, model: str, given: Mapping[str, Any], seconds: float) -> None:
     """Add one finished generation of the model from this input."""
-    _add(conn, durations, seconds, model=model)
-    if (length := _length(given)) is not None:
-        _add(conn, durations_by_length, seconds, model=model, length=length)
+    observe_all(conn, [(model, given, seconds)])
 
 
-def _add(conn: Connection, table: sa.Table, seconds: float, **key: str) -> None:
+def observe_all(conn: Connection, finished: Iterable[tuple[str, Mapping[str, Any], float]]) -> None:
+    """Add finished generations, each with its model, its input and its seconds; every row is written once."""
+    of_models: defaultdict[str, list[float]] = defaultdict(list)
+    of_lengths: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for model, given, seconds in finished:
+        of_models[model].append(seconds)
+        if (length := _length(given)) is not None:
+            of_lengths[model, length].append(seconds)
+    for model in sorted(of_models):
+        _add(conn, durations, of_models[model], model=model)
+    for model, length in sorted(of_lengths):
+        _add(conn, durations_by_length, of_lengths[model, length], model=model, length=length)
+
+
+def _add(conn: Connection, table: sa.Table, seen: list[float], **key: str) -> None:
     insert_if_absent(conn, table, **key, seen=0, mean_log=0.0, m2_log=0.0)
-    grown = _durations(conn.execute(table.select().filter_by(**key).with_for_update()).one()).observed(seconds)
+    grown = _durations(conn.execute(table.select().filter_by(**key).with_for_update()).one())
+    for seconds in seen:
+        grown = grown.observed(seconds)
     changed = {"seen": grown.seen, "mean_log": grown.mean_log, "m2_log": grown.m2_log}
     conn.execute(table.update().filter_by(**key).values(**changed))
 

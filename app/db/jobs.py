@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from app.db import events, ledger
 from app.db.columns import one_of
+from app.db.moving import moving
 from app.db.signals import POLL, RECONCILE, SAVE, SUBMIT, announce, job_topic
 from app.db.tables import job_files, jobs
 from app.domain.errors import Conflict, InvalidRequest, NotFound
@@ -17,6 +18,7 @@ from app.domain.job import Job
 from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, TERMINAL, JobState, event_type, may_move
 
 _COLUMNS = [field.name for field in fields(Job)]
+_AS_READ = [column.name for column in jobs.c]
 _WORK_OF = {
     JobState.QUEUED: SUBMIT,
     JobState.UNCONFIRMED: RECONCILE,
@@ -27,8 +29,9 @@ _WORK_OF = {
 
 
 def as_job(row: Any) -> Job:
-    """Return the row as a Job."""
-    return Job(**{**row._mapping, "state": JobState(row.state)})
+    """Return the row as a Job; it holds the table's columns in their order."""
+    values = dict(zip(_AS_READ, row, strict=True))
+    return Job(**values | {"state": JobState(values["state"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,9 +171,12 @@ def not_found(job_id: str) -> NotFound:
 
 def find(conn: Connection, job_id: str, *, lock: bool = False) -> Job | None:
     """Return the job, whoever owns it; None if there is none. `lock` keeps the row until the transaction ends."""
-    query = sa.select(jobs).where(jobs.c.id == job_id)
-    row = conn.execute(query.with_for_update() if lock else query).one_or_none()
+    row = conn.execute(_FIND_AND_LOCK if lock else _FIND, {"its_id": job_id}).one_or_none()
     return None if row is None else as_job(row)
+
+
+_FIND = sa.select(jobs).where(jobs.c.id == sa.bindparam("its_id"))
+_FIND_AND_LOCK = _FIND.with_for_update()
 
 
 def with_ids(conn: Connection, ids: Iterable[str]) -> list[Job]:
@@ -235,14 +241,10 @@ def advance(
     if to in TERMINAL:
         values |= {"result_url": None}
     before = lock(conn, job.id) if ledger.MONEY & changes.keys() else None
-    same_lease = jobs.c.lease_token.is_(None) if job.lease_token is None else jobs.c.lease_token == job.lease_token
-    statement = (
-        jobs.update()
-        .where(jobs.c.id == job.id, jobs.c.state == job.state, jobs.c.version == job.version, same_lease)
-        .values(**values | changes, state=to, version=jobs.c.version + 1, event_count=jobs.c.event_count + 1)
-        .returning(*jobs.c)
-    )
-    row = conn.execute(statement).one_or_none()
+    values |= changes | {"state": to}
+    as_read = {"its_id": job.id, "its_state": job.state, "its_version": job.version, "its_lease": job.lease_token}
+    given = {f"new_{name}": value for name, value in values.items()} | as_read
+    row = conn.execute(moving(tuple(sorted(values))), given).one_or_none()
     if row is None:
         return None
     moved = as_job(row)

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from app.db import durations, jobs
+from app.db import jobs
 from app.db.tables import jobs as jobs_table
 from app.domain.job import Job
 from app.domain.money import credits_to_micros
@@ -32,12 +32,8 @@ def completed(conn: Connection, job: Job, *, url: str, credits_used: int | None,
     """The video is ready upstream: save it, or close an abandoned job at its cost."""
     cost = known_cost(job, credits_used)
     if job.state is JobState.ABANDONED:
-        moved = jobs.advance(conn, job, to=JobState.CANCELED, now=now, billed=True, **cost)
-    else:
-        moved = jobs.advance(conn, job, to=JobState.SAVING, now=now, result_url=url, empty_since=None, **cost)
-    if moved is not None and job.started_at is not None and job.started_at < now:
-        durations.observe(conn, job.model, job.input, (now - job.started_at).total_seconds())
-    return moved
+        return jobs.advance(conn, job, to=JobState.CANCELED, now=now, billed=True, **cost)
+    return jobs.advance(conn, job, to=JobState.SAVING, now=now, result_url=url, empty_since=None, **cost)
 
 
 def completed_empty(

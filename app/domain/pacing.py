@@ -8,6 +8,8 @@ OVERDUE_FACTOR = 3.0
 OVERDUE_SLACK_SECONDS = 60.0
 SHORTEST_INTERVAL_SECONDS = 0.5
 LONGEST_INTERVAL_SECONDS = 600.0
+EARLIEST, LATEST, STEP = -1.6, 2.5, 0.4
+"""In standard deviations: where the likely ends begin and stop, and how far apart they are asked for."""
 CAP_UNFINISHED = 95
 """Progress never passes this before the job is finished."""
 
@@ -56,11 +58,12 @@ def seconds_to_next_poll(elapsed_seconds: float, durations: Durations, *, fixed:
     """
     if fixed is not None:
         return fixed
-    earliest = durations.quantile(-1.7)
-    if elapsed_seconds < earliest:
+    earliest = durations.quantile(EARLIEST)
+    # A little before it counts as there: what is known moves on between the booking and the poll.
+    if elapsed_seconds < durations.quantile(EARLIEST - STEP):
         return max(SHORTEST_INTERVAL_SECONDS, earliest - elapsed_seconds)
-    if elapsed_seconds <= durations.quantile(2.0):
-        dense = 0.5 * durations.spread * durations.typical_seconds
+    if elapsed_seconds <= durations.quantile(LATEST):
+        dense = STEP * durations.spread * durations.typical_seconds
         return min(max(SHORTEST_INTERVAL_SECONDS, dense), 10.0)
     return min(max(1.0, elapsed_seconds / 10), LONGEST_INTERVAL_SECONDS)
 

@@ -4,6 +4,7 @@ import hashlib
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import httpx2
 import structlog
@@ -13,6 +14,7 @@ from app.domain.errors import FetchFailed, GenerationUnknown, Refused
 from app.metrics import called
 from app.upstream import wire
 from app.upstream.exchange import ANSWER_CAP, Exchange, exchange
+from app.upstream.one_host import Carried, OneHost, Reads
 from app.upstream.prices import PriceList, read_price_list
 from app.upstream.scrubbing import Scrub
 from app.upstream.submit import DEFINITE_STATUSES, PaidPost, refusal_of, refusal_text
@@ -27,7 +29,6 @@ _BALANCE_PATH = "/v2/billing/detail"
 _LOG_PATH = "/v2/logs"
 _TRANSACTIONS_PATH = "/v2/billing/transactions"
 _PRICES_CAP = 16 * 1024 * 1024
-_READ_LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=15)
 _MOST_WORDS_REMEMBERED = 100
 
 
@@ -58,6 +59,7 @@ class UpstreamClient:
         self._scrub = Scrub(api_key)
         self._fetch_timeout_seconds = fetch_timeout_seconds
         self._words_seen: set[str] = set()
+        self._targets: dict[str, str] = {}
         self._paid_post = PaidPost(
             api_key,
             url=self._url,
@@ -67,11 +69,10 @@ class UpstreamClient:
             definite_statuses=definite_statuses,
             transport=submit_transport,
         )
-        self._http = httpx2.AsyncClient(
-            transport=transport or httpx2.AsyncHTTPTransport(trust_env=False, limits=_READ_LIMITS),
-            timeout=httpx2.Timeout(fetch_timeout_seconds, connect=min(connect_timeout_seconds, fetch_timeout_seconds)),
-            follow_redirects=False,
-            trust_env=False,
+        self._reads: Reads = (
+            OneHost(self._url, connect_timeout_seconds=connect_timeout_seconds)
+            if transport is None
+            else Carried(transport, url=self._url)
         )
 
     @property
@@ -163,7 +164,7 @@ class UpstreamClient:
         try:
             await self._paid_post.aclose()
         finally:
-            await self._http.aclose()
+            await self._reads.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -186,14 +187,21 @@ class UpstreamClient:
         if not path.startswith("/"):
             raise FetchFailed("The upstream path must begin with a slash.")
         try:
-            request = self._http.build_request(
-                "GET", self._url + path, params=params, headers={"Accept": "application/json", **(headers or {})}
-            )
+            target = self._target(path) + (f"?{urlencode(params)}" if params else "")
         except (ValueError, httpx2.InvalidURL) as fault:
             raise FetchFailed(self._scrub(f"The request cannot be written: {fault}")) from None
+        sent = {"Accept": "application/json", **(headers or {})}
         if with_key:
-            request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
-        return await exchange(self._http, request, seconds=self._fetch_timeout_seconds, cap=cap)
+            sent["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        return await exchange(
+            lambda _trace: self._reads.get(target, headers=sent), seconds=self._fetch_timeout_seconds, cap=cap
+        )
+
+    def _target(self, path: str) -> str:
+        """Return the path as it is asked for at the host: below the upstream's own, and percent-encoded."""
+        if path not in self._targets:
+            self._targets[path] = httpx2.URL(self._url + path).raw_path.decode("ascii")
+        return self._targets[path]
 
     def _require(self, seen: Exchange, *, with_key: bool = True) -> Any:
         """Return the document of a good answer; raise Refused if the key is at fault, else FetchFailed."""

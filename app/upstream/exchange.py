@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 
@@ -16,6 +16,23 @@ ANSWER_CAP = 1024 * 1024
 """Bytes of an answer that we are willing to hold."""
 
 _SENDING = "send_request_headers.started"
+
+Trace = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+
+
+class Answer(Protocol):
+    """An answer whose head is there: `httpx2.Response` is one."""
+
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def headers(self) -> httpx2.Headers: ...
+    def aiter_bytes(self) -> AsyncGenerator[bytes, None]: ...
+    async def aclose(self) -> None: ...
+
+
+Send = Callable[[Trace], Awaitable[Answer]]
+"""Sends a request, tells the trace how far it got, and returns the answer."""
 
 
 @dataclass(slots=True)
@@ -57,14 +74,13 @@ class Exchange:
 
 
 async def exchange(
-    client: httpx2.AsyncClient,
-    request: httpx2.Request,
+    send: Send,
     *,
     seconds: float,
     connection_seconds: float | None = None,
     cap: int = ANSWER_CAP,
 ) -> Exchange:
-    """Send `request` and read its answer, at most `cap` bytes of it; record every failure instead of raising it.
+    """Send a request and read its answer, at most `cap` bytes of it; record every failure instead of raising it.
 
     All of it must be over in `seconds`, however slowly bytes drip in, and the connection stand in `connection_seconds`.
     Only cancellation passes through.
@@ -79,16 +95,14 @@ async def exchange(
                 if event.endswith(_SENDING) and not deadline.expired():
                     deadline.reschedule(end)
 
-            request.extensions["trace"] = trace
-            await _converse(client, request, seen=seen, cap=cap)
+            await _converse(await send(trace), seen=seen, cap=cap)
     except Exception as error:  # noqa: BLE001 - whatever it was, the caller needs to know what had left before it
         # Kept as text: the exception itself holds the request, and may quote headers of the answer.
         seen.trouble = f"{type(error).__name__}: {error}".removesuffix(": ")
     return seen
 
 
-async def _converse(client: httpx2.AsyncClient, request: httpx2.Request, *, seen: Exchange, cap: int) -> None:
-    response = await client.send(request, stream=True)
+async def _converse(response: Answer, *, seen: Exchange, cap: int) -> None:
     seen.status, seen.headers = response.status_code, response.headers
     try:
         async with aclosing(response.aiter_bytes()) as chunks:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from app.domain.errors import NotSent, Refusal, Refused, Unconfirmed
 from app.upstream import wire
-from app.upstream.exchange import Exchange, exchange
+from app.upstream.exchange import Exchange, Trace, exchange
 from app.upstream.scrubbing import Scrub
 
 log = structlog.get_logger()
@@ -61,8 +61,15 @@ class PaidPost:
     async def send(self, *, path: str, body: dict[str, Any], request_id: str) -> wire.Submitted:
         """Post `body`; raise NotSent, Refused or Unconfirmed."""
         request = self._compose(path, body=body, request_id=request_id)
+
+        async def send(trace: Trace) -> httpx2.Response:
+            request.extensions["trace"] = trace
+            return await self._http.send(request, stream=True)
+
         seen = await exchange(
-            self._http, request, seconds=self._timeout_seconds, connection_seconds=self._connection_seconds
+            send,
+            seconds=self._timeout_seconds,
+            connection_seconds=self._connection_seconds,
         )
         return self._judge(seen, request_id=request_id)
 

@@ -1,6 +1,7 @@
 """Ask after generations when their time has come, and move the jobs whose answer is final."""
 
-import asyncio
+import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -16,9 +17,10 @@ from app.upstream.client import UpstreamClient
 from app.upstream.wire import Generation
 from app.workers.breaker import Breaker
 from app.workers.loop import Crew
+from app.workers.together import Together
 
 log = structlog.get_logger()
-BATCH = 100
+BATCH = 50
 STOP_SECONDS = 2.0
 
 
@@ -37,57 +39,73 @@ class Poller:
         fixed_interval_seconds: float | None = None,
         horizon_seconds: float = 24 * 3600,
         empty_patience_seconds: float = 600,
-        concurrency: int = 32,
-        interval_seconds: float = 0.5,
+        concurrency: int = 128,
+        longest_pause_seconds: float = 0.5,
     ) -> None:
         self._db = db
         self._upstream = upstream
         self._fixed = fixed_interval_seconds
         self._horizon = timedelta(seconds=horizon_seconds)
         self._empty_patience = timedelta(seconds=empty_patience_seconds)
-        self._slots = asyncio.Semaphore(concurrency)
-        self.interval_seconds = interval_seconds
+        self._concurrency = concurrency
+        self._longest_pause = longest_pause_seconds
+        self.interval_seconds = longest_pause_seconds
         self.crew = Crew()
         self.breaker = Breaker()
         self._asking: set[str] = set()
+        self._ended = Together(self._settle_all)
 
     async def run_once(self) -> bool:
-        """Book the next poll of every job that is due and ask after it; of one alone while the upstream fails."""
-        batch = self.breaker.room(BATCH)
+        """Book the next poll of every job that is due and ask after it; of one alone while the upstream fails.
+
+        Afterwards `interval_seconds` is the time until the next poll is due.
+        """
+        free = self._concurrency - len(self._asking)
+        if free <= 0:
+            self.interval_seconds = 0.0  # answers come at any moment
+            return False
+        self.interval_seconds = self._longest_pause
+        batch = min(self.breaker.room(BATCH), free)
         if batch == 0:
             return False
-        due, more = await self._db.write(lambda conn: self._claim(conn, batch))
+        due, pause = await self._db.write(lambda conn: self._claim(conn, batch))
         for job, late in due:
             if job.id not in self._asking:
                 self._asking.add(job.id)
                 self.crew.start(self._poll(job, late=late), name="poll", job_id=job.id)
-        return more
+        self.interval_seconds = min(pause, self._longest_pause)
+        return pause == 0
 
     async def drain(self) -> None:
         """Hear the answers that are nearly there; the others are asked for again by whoever comes next."""
         await self.crew.cut_short(after_seconds=STOP_SECONDS)
+        await self._ended.drain()
 
-    def _claim(self, conn: Connection, batch: int) -> tuple[list[tuple[Job, bool]], bool]:
-        """Book the next poll of all that are due.
+    def _claim(self, conn: Connection, batch: int) -> tuple[list[tuple[Job, bool]], float]:
+        """Book the next poll of those that are due, as many as `batch`.
 
-        Return those to ask after, each with whether it is past its horizon, and whether there may be more.
+        Return those to ask after, each with whether it is past its horizon, and the seconds until the next is due.
         A generation that has just begun is only booked: its first poll comes when it may be done.
         """
         now = self._db.now(conn)
         due = claims.due_polls(conn, now=now, limit=batch)
-        if not due:
-            return [], False
-        learned = durations.read_all(conn)
-        elapsed = {job.id: now - (job.started_at or now) for job in due}
-        next_polls = {}
-        for job in due:
-            waited = max(0.0, elapsed[job.id].total_seconds())  # a clock that was set back tells of the future
-            pause = seconds_to_next_poll(waited, learned.of(job.model, job.input), fixed=self._fixed)
-            next_polls[job.id] = now + timedelta(seconds=pause)
-        claims.book_polls(conn, next_polls, now=now)
+        if due:
+            learned = durations.read_all(conn)
+            next_polls = {job.id: now + self._pause(job, learned, now=now) for job in due}
+            claims.book_polls(conn, next_polls, now=now)
         begun = {job.id for job in due if job.due_at == job.started_at}
-        asked = [(job, elapsed[job.id] > self._horizon) for job in due if job.id not in begun]
-        return asked, len(due) == BATCH
+        asked = [(job, self._waited(job, now=now) > self._horizon) for job in due if job.id not in begun]
+        next_at = now if len(due) == batch else claims.next_poll_at(conn)
+        pause = math.inf if next_at is None else (next_at - now).total_seconds()
+        return asked, max(0.0, pause)
+
+    def _pause(self, job: Job, learned: durations.Learned, *, now: datetime) -> timedelta:
+        waited = max(0.0, self._waited(job, now=now).total_seconds())  # a clock that was set back tells of the future
+        return timedelta(seconds=seconds_to_next_poll(waited, learned.of(job.model, job.input), fixed=self._fixed))
+
+    @staticmethod
+    def _waited(job: Job, *, now: datetime) -> timedelta:
+        return now - (job.started_at or now)
 
     async def _poll(self, job: Job, *, late: bool) -> None:
         try:
@@ -102,23 +120,39 @@ class Poller:
         self.breaker.succeeded()
         if generation is not None and generation.status != "pending":
             log.info("generation_ended", job_id=job.id, status=generation.status, error=generation.error_message)
-            noticed_at = await self._db.write(lambda conn: self._settle(conn, job, generation))
-            if (asked_at := job.polled_at or job.started_at) is not None:
-                metrics.NOTICE_SECONDS.observe(max(0.0, (noticed_at - asked_at).total_seconds()))
+            await self._ended.add((job, generation))
         elif late:
             await self._db.write(lambda conn: outcomes.lost(conn, job, now=self._db.now(conn)))
 
     async def _ask(self, job: Job) -> Generation | None:
         """Return what the upstream says; None if it does not know the generation (yet, or any more)."""
-        async with self._slots:
-            try:
-                return await self._upstream.fetch(path=job.upstream_path, generation_id=job.generation_id or "")
-            except GenerationUnknown:
-                return None
+        try:
+            return await self._upstream.fetch(path=job.upstream_path, generation_id=job.generation_id or "")
+        except GenerationUnknown:
+            return None
 
-    def _settle(self, conn: Connection, job: Job, generation: Generation) -> datetime:
-        """Move the job by its final answer; return the time."""
-        now = self._db.now(conn)
+    async def _settle_all(self, ended: Sequence[tuple[Job, Generation]]) -> None:
+        """Move the jobs in one transaction, in the order of their ids; learn from all of them at once."""
+        in_order = sorted(ended, key=lambda one: one[0].id)
+
+        def settle(conn: Connection) -> datetime:
+            now = self._db.now(conn)
+            moved = [self._settle(conn, job, generation, now=now) for job, generation in in_order]
+            took = [
+                (job.model, job.input, (now - job.started_at).total_seconds())
+                for job in moved
+                if job is not None and job.started_at is not None and job.started_at < now
+            ]
+            durations.observe_all(conn, took)
+            return now
+
+        noticed_at = await self._db.write(settle)
+        for job, _ in ended:
+            if (asked_at := job.polled_at or job.started_at) is not None:
+                metrics.NOTICE_SECONDS.observe(max(0.0, (noticed_at - asked_at).total_seconds()))
+
+    def _settle(self, conn: Connection, job: Job, generation: Generation, *, now: datetime) -> Job | None:
+        """Move the job by its final answer; return it if a video was finished."""
         credits_used = generation.credits
         if generation.status == "failed":
             code, message = generation.error_code or "upstream_failed", generation.error_message
@@ -131,7 +165,7 @@ class Poller:
                 now=now,
             )
         elif generation.video_url:
-            outcomes.completed(conn, job, url=generation.video_url, credits_used=credits_used, now=now)
+            return outcomes.completed(conn, job, url=generation.video_url, credits_used=credits_used, now=now)
         else:
             outcomes.completed_empty(conn, job, credits_used=credits_used, patience=self._empty_patience, now=now)
-        return now
+        return None

@@ -17,6 +17,8 @@ OPTIONS = {
     "create": ("--only=Postgres",),
     "claim": (),
     "events": ("--only=Postgres", "--listeners=20"),
+    "polls": (),
+    "flight": ("--flights=20", "--lasting=2"),
 }
 FIGURES = {
     "start": {"start, floor", "start, new folder", "start, again"},
@@ -29,6 +31,10 @@ FIGURES = {
         for kind in ("Postgres", "SQLite")
     },
     "events": {"POST to 20 listeners: p99, floor", "commit to 20 listeners: p99, Postgres"},
+    "polls": {f"polls on one core, {many} at a time{side}" for many in ("10", "1,000") for side in ("", ", httpx")},
+    "flight": {
+        f"20 generations, learned: {figure}" for figure in ("end noticed, p50", "end noticed, p99", "polls each")
+    },
 }
 
 

@@ -99,3 +99,12 @@ async def test_clock_set_right__what_was_lost_under_it_is_looked_for_further_bac
     room.clock.pass_seconds(1800 - TWO_HOURS)
     await room.beat("sweeper", "reconciler")
     assert (await room.seen(job)).state is JobState.GENERATING
+
+
+async def test_poller__sleeps_until_the_next_poll_is_due(room: Room) -> None:
+    await room.create()
+    await room.submit()
+    assert room.poller.interval_seconds == 0.5
+    room.clock.pass_seconds(9.8)
+    assert not await room.poller.run_once()
+    assert room.poller.interval_seconds == pytest.approx(0.2)
