@@ -32,11 +32,6 @@ def newest(reelay: Reelay, count: int = 1) -> list[dict[str, Any]]:
     return jobs
 
 
-def rewrites(person: Person, prompt: str) -> None:
-    person.empties("[name=prompt]")
-    person.types(prompt)
-
-
 def test_first_video__by_mouse(person: Person, reelay: Reelay) -> None:
     person.page.open(f"{reelay.base}/")
     person.clicks("#sign-in input[type=password]")
@@ -95,7 +90,7 @@ def test_upload__is_previewed_measured_and_sent(insider: Person, reelay: Reelay,
     insider.clicks(".media button", "Crop it to 16:9")
     insider.sees_text("(cropped)", within=".media .chip")
     insider.sees("!document.querySelector('.crop')")
-    rewrites(insider, "A portrait, cropped.")
+    insider.fills("[name=prompt]", "A portrait, cropped.")
     insider.clicks("#make")
     insider.sees(READY)
     [job] = newest(reelay)
@@ -111,7 +106,7 @@ def test_upload__is_previewed_measured_and_sent(insider: Person, reelay: Reelay,
 
 
 def test_cancel__asks_once_more(insider: Person, reelay: Reelay) -> None:
-    rewrites(insider, "[[fault:slow=60]] A boat that never leaves.")
+    insider.fills("[name=prompt]", "[[fault:slow=60]] A boat that never leaves.")
     insider.clicks("#make")
     insider.sees(f"{STATE} === 'Generating'")
     insider.clicks(".result button", "Cancel")
@@ -121,7 +116,7 @@ def test_cancel__asks_once_more(insider: Person, reelay: Reelay) -> None:
 
 
 def test_failure__says_what_to_do_and_can_be_retried(insider: Person, reelay: Reelay) -> None:
-    rewrites(insider, "[[fault:fail*1]] A boat at the second try.")
+    insider.fills("[name=prompt]", "[[fault:fail*1]] A boat at the second try.")
     insider.clicks("#make")
     insider.sees(f"{STATE} === 'No video'")
     insider.sees("document.querySelector('.result .line').innerText.length > 20")
@@ -143,8 +138,7 @@ def test_four_variations__are_priced_together_and_differ(insider: Person, reelay
 
 def half_a_seed(person: Person) -> None:
     person.clicks(".more summary")
-    person.empties("[name=seed]")
-    person.types("1.5")
+    person.fills("[name=seed]", "1.5")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +167,7 @@ def test_expired_session__ends_at_the_door_and_keeps_what_was_typed(person: Pers
     person.clicks("#sign-in input[type=password]")
     person.types(reelay.mint(ttl_seconds=3))
     person.presses("Enter")
-    rewrites(person, "A boat, half described")
+    person.fills("[name=prompt]", "A boat, half described")
     # The page asks for the estimate, or for news, until the token has ended.
     person.page.run(ASK_UNTIL_IT_ENDS)
     person.sees_text("was revoked, or its time is over", within="#sign-in .error")
