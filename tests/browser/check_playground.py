@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.browser.conftest import Reelay
@@ -22,6 +23,11 @@ ASK_UNTIL_IT_ENDS = """async () => {
     document.querySelector(".pills input:not(:checked)")?.click();
     await new Promise((turn) => setTimeout(turn, 500));
   }
+}"""
+COPY_SQUARE = """async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 320 });
+  const blob = await new Promise((take) => canvas.toBlob(take));
+  await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
 }"""
 STATE = "document.querySelector('.result .state')?.textContent"
 
@@ -103,6 +109,41 @@ def test_upload__is_previewed_measured_and_sent(insider: Person, reelay: Reelay,
     [longer] = newest(reelay)
     last = reelay.client.get(f"/v1/files/{longer['input']['image_url']}").json()
     assert (last["width"], last["height"]) == (1280, 720)
+
+
+def test_picture__is_dropped_or_pasted(insider: Person, reelay: Reelay, tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("No picture.")
+    insider.drops(words, ".media .drop")
+    insider.sees_text("Drop an image here: a JPEG, PNG or WebP.", within=".media .error")
+    dropped = tmp_path / "dropped.png"
+    dropped.write_bytes(picture(size=(640, 360), kind="PNG"))
+    insider.drops(dropped, ".media .drop")
+    insider.sees_text("dropped.png", within=".media .chip")
+    insider.sees("!document.querySelector('.media .error, .drop.over')")
+    insider.page.run(COPY_SQUARE)
+    insider.clicks("h2, .screen")
+    insider.pastes()
+    insider.sees("document.querySelector('.drop img').naturalWidth === 320")
+    insider.fills("[name=prompt]", "A picture from the clipboard.")
+    insider.clicks("#make")
+    insider.sees(READY)
+    sent = reelay.client.get(f"/v1/files/{newest(reelay)[0]['input']['image_url']}").json()
+    assert (sent["width"], sent["height"]) == (320, 320)
+
+
+def test_link__is_copied_and_needs_no_key(insider: Person, reelay: Reelay) -> None:
+    insider.fills("[name=prompt]", "A boat to be shown around.")
+    insider.clicks("#make")
+    insider.sees(READY)
+    insider.clicks(".result button", "Copy link")
+    insider.sees_text("Link copied.")
+    insider.empties("[name=prompt]")
+    insider.pastes()
+    link = insider.sees("document.querySelector('[name=prompt]').value")
+    assert link.startswith(f"{reelay.base}/v1/jobs/{newest(reelay)[0]['id']}/content?")
+    answer = httpx2.get(link)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
 
 
 def test_cancel__asks_once_more(insider: Person, reelay: Reelay) -> None:

@@ -1,6 +1,7 @@
 """A person before the page: points, clicks, types, and waits to see something."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from tests.browser.chromium import Page
@@ -91,6 +92,19 @@ class Person:
             given["text"] = text
         self.page.ask("Input.dispatchKeyEvent", type="keyDown", **given)
         self.page.ask("Input.dispatchKeyEvent", type="keyUp", **given)
+
+    def pastes(self) -> None:
+        """Press Ctrl-V."""
+        given = {"key": "v", "code": "KeyV", "modifiers": 2, "windowsVirtualKeyCode": 86}
+        self.page.ask("Input.dispatchKeyEvent", type="keyDown", commands=["paste"], **given)
+        self.page.ask("Input.dispatchKeyEvent", type="keyUp", **given)
+
+    def drops(self, file: Path, selector: str) -> None:
+        """Drag a file of the device onto something, and let go."""
+        x, y = self.points_at(selector)
+        data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.page.ask("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
     def tabs_to(self, selector: str) -> None:
         """Press Tab until the focus is there, as often as a patient person would."""

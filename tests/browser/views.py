@@ -1,4 +1,4 @@
-"""Takes a picture of every view, wide and narrow, light and dark, to look at: `python -m tests.browser.views FOLDER`."""
+"""Takes a picture of every view, wide and narrow, light and dark: `python -m tests.browser.views FOLDER`."""
 
 import base64
 import json
@@ -108,7 +108,10 @@ def visit_playground(album: Album, base: str, key: str) -> None:
     person.types("nothing like it")
     person.sees("document.querySelector('.choice-none')")
     album.take("picker-none", whole=False)
+    person.presses("Escape")  # it empties the search first, as everywhere
+    person.sees("!document.querySelector('.choice-none')")
     person.presses("Escape")
+    person.sees("!document.querySelector('dialog')")
     person.empties("[name=prompt]")
     person.clicks("#make")
     person.sees("document.querySelector('.error')")
