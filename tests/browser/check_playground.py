@@ -24,6 +24,13 @@ ASK_UNTIL_IT_ENDS = """async () => {
     await new Promise((turn) => setTimeout(turn, 500));
   }
 }"""
+SLOW_LINE = {"offline": False, "latency": 600, "downloadThroughput": -1, "uploadThroughput": -1}
+UPLOADED = "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/v1/files')).length"
+WATCH_FOR_THE_FIRST = """() => {
+  globalThis.cameBack = false;
+  const look = () => { globalThis.cameBack ||= document.querySelector(".chip").textContent.includes("dropped.png"); };
+  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
 COPY_SQUARE = """async () => {
   const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 320 });
   const blob = await new Promise((take) => canvas.toBlob(take));
@@ -118,6 +125,7 @@ def test_picture__is_dropped_or_pasted(insider: Person, reelay: Reelay, tmp_path
     insider.sees_text("Drop an image here: a JPEG, PNG or WebP.", within=".media .error")
     dropped = tmp_path / "dropped.png"
     dropped.write_bytes(picture(size=(640, 360), kind="PNG"))
+    insider.page.ask("Network.emulateNetworkConditions", **SLOW_LINE)
     insider.drops(dropped, ".media .drop")
     insider.sees_text("dropped.png", within=".media .chip")
     insider.sees("!document.querySelector('.media .error, .drop.over')")
@@ -125,6 +133,9 @@ def test_picture__is_dropped_or_pasted(insider: Person, reelay: Reelay, tmp_path
     insider.clicks("h2, .screen")
     insider.pastes()
     insider.sees("document.querySelector('.drop img').naturalWidth === 320")
+    insider.page.run(WATCH_FOR_THE_FIRST)
+    insider.sees(f"{UPLOADED} === 2")
+    assert insider.page.run("() => globalThis.cameBack") is False
     insider.fills("[name=prompt]", "A picture from the clipboard.")
     insider.clicks("#make")
     insider.sees(READY)
