@@ -24,7 +24,7 @@ ASK_UNTIL_IT_ENDS = """async () => {
     await new Promise((turn) => setTimeout(turn, 500));
   }
 }"""
-SLOW_LINE = {"offline": False, "latency": 600, "downloadThroughput": -1, "uploadThroughput": -1}
+SLOW_LINE = {"offline": False, "latency": 2000, "downloadThroughput": -1, "uploadThroughput": -1}
 UPLOADED = "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/v1/files')).length"
 WATCH_FOR_THE_FIRST = """() => {
   globalThis.cameBack = false;
@@ -136,6 +136,7 @@ def test_picture__is_dropped_or_pasted(insider: Person, reelay: Reelay, tmp_path
     insider.page.run(WATCH_FOR_THE_FIRST)
     insider.sees(f"{UPLOADED} === 2")
     assert insider.page.run("() => globalThis.cameBack") is False
+    insider.page.ask("Network.emulateNetworkConditions", **SLOW_LINE | {"latency": 0})
     insider.fills("[name=prompt]", "A picture from the clipboard.")
     insider.clicks("#make")
     insider.sees(READY)
