@@ -1,8 +1,9 @@
 """The row of a new job that an order makes, and of the files that came along."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from app import tracing
 from app.api import estimating, reusing, uploads
 from app.api.callers import Caller
 from app.api.intake import Intake
@@ -22,6 +23,8 @@ class Placed:
     intake: Intake
     quoted: Estimate
     caller: Caller
+    traceparent: str | None = field(default_factory=tracing.traceparent)
+    """Read here, since the row is made in a thread of the database's."""
 
 
 def insert(conn: Connection, now: datetime, *, job_id: str, placed: Placed, copy: Copy | None) -> Job:
@@ -62,6 +65,7 @@ def _row(placed: Placed, *, job_id: str, prints: uploads.Prints, now: datetime) 
         on_unconfirmed=request.on_unconfirmed,
         start_by=None if seconds is None else now + timedelta(seconds=seconds),
         webhook_url=request.webhook_url,
+        traceparent=placed.traceparent,
         due_at=now,
         created_at=now,
     )

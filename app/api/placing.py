@@ -19,6 +19,7 @@ from app.api import (
     orders,
     reusing,
     showing,
+    traced,
     uploads,
     waiting,
     webhook_urls,
@@ -65,6 +66,7 @@ class _Taken(Exception):
         self.known = known
 
 
+@traced.creation
 async def create(
     request: Request,
     *,
@@ -122,6 +124,7 @@ Insert = Callable[[Connection, str], Job]
 """Inserts a new job under the id it is given and returns it."""
 
 
+@traced.creation
 async def create_again(
     request: Request,
     *,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from app import metrics
+from app import metrics, tracing
 from app.db import claims, durations, outcomes
 from app.db.engine import Connection, Database
 from app.db.signals import POLL
@@ -122,7 +122,9 @@ class Poller:
             log.info("generation_ended", job_id=job.id, status=generation.status, error=generation.error_message)
             await self._ended.add((job, generation))
         elif late:
-            await self._db.write(lambda conn: outcomes.lost(conn, job, now=self._db.now(conn)))
+            lost = await self._db.write(lambda conn: outcomes.lost(conn, job, now=self._db.now(conn)))
+            if lost is not None:
+                _trace_end(job, outcome="lost", ended_at=lost.finished_at)
 
     async def _ask(self, job: Job) -> Generation | None:
         """Return what the upstream says; None if it does not know the generation (yet, or any more)."""
@@ -135,28 +137,30 @@ class Poller:
         """Move the jobs in one transaction, in the order of their ids; learn from all of them at once."""
         in_order = sorted(ended, key=lambda one: one[0].id)
 
-        def settle(conn: Connection) -> datetime:
+        def settle(conn: Connection) -> tuple[datetime, set[str]]:
             now = self._db.now(conn)
-            moved = [self._settle(conn, job, generation, now=now) for job, generation in in_order]
+            moved = [(self._settle(conn, job, generation, now=now), generation) for job, generation in in_order]
             took = [
                 (job.model, job.input, (now - job.started_at).total_seconds())
-                for job in moved
-                if job is not None and job.started_at is not None and job.started_at < now
+                for job, generation in moved
+                if job is not None and _has_video(generation) and job.started_at is not None and job.started_at < now
             ]
             durations.observe_all(conn, took)
-            return now
+            return now, {job.id for job, _ in moved if job is not None}
 
-        noticed_at = await self._db.write(settle)
-        for job, _ in ended:
+        noticed_at, moved_ids = await self._db.write(settle)
+        for job, generation in ended:
+            if job.id in moved_ids:
+                _trace_end(job, outcome=generation.status, ended_at=noticed_at)
             if (asked_at := job.polled_at or job.started_at) is not None:
                 metrics.NOTICE_SECONDS.observe(max(0.0, (noticed_at - asked_at).total_seconds()))
 
     def _settle(self, conn: Connection, job: Job, generation: Generation, *, now: datetime) -> Job | None:
-        """Move the job by its final answer; return it if a video was finished."""
+        """Move the job by its final answer; return it if that was done."""
         credits_used = generation.credits
         if generation.status == "failed":
             code, message = generation.error_code or "upstream_failed", generation.error_message
-            outcomes.generation_failed(
+            return outcomes.generation_failed(
                 conn,
                 job,
                 code=code,
@@ -164,8 +168,17 @@ class Poller:
                 credits_used=credits_used,
                 now=now,
             )
-        elif generation.video_url:
+        if generation.video_url:
             return outcomes.completed(conn, job, url=generation.video_url, credits_used=credits_used, now=now)
-        else:
-            outcomes.completed_empty(conn, job, credits_used=credits_used, patience=self._empty_patience, now=now)
-        return None
+        return outcomes.completed_empty(conn, job, credits_used=credits_used, patience=self._empty_patience, now=now)
+
+
+def _trace_end(job: Job, *, outcome: str, ended_at: datetime | None) -> None:
+    """Trace the generation as one span, from its beginning to its noticed end: a span for each poll would bury it."""
+    if job.started_at is not None and ended_at is not None:
+        facts = {"outcome": outcome, "polls": job.polls}
+        tracing.passed("generate", job=job, began_at=job.started_at, ended_at=ended_at, **facts)
+
+
+def _has_video(generation: Generation) -> bool:
+    return generation.status != "failed" and bool(generation.video_url)
