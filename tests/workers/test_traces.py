@@ -62,7 +62,7 @@ async def test_journey__is_one_trace_without_secrets(
 ) -> None:
     post = postman(room, receiver)
     receiver.answers(status(500), status(500), status(200))
-    job = await room.create("A prompt to hide [[fault:truncated-video=1]]", traceparent=PARENT, subject="eve")
+    job = await room.create("A prompt to hide [[fault:truncated-video=1]]", traceparent=PARENT, subject="eve-subject")
     untraced = await room.create("Another")
     with capture_logs(processors=[merge_contextvars]) as lines:
         await room.to_the_end(rounds=6)
@@ -82,7 +82,7 @@ async def test_journey__is_one_trace_without_secrets(
     assert (generated.attributes or {})["reelay.polls"] == 1
     assert (generated.end_time or 0) - (generated.start_time or 0) == 11 * 10**9
     everything = "".join(span.to_json() for span in seen)
-    for secret in ("A prompt", "eve", "url-secret", "://", UPSTREAM_KEY, "whsec_", "token="):
+    for secret in ("A prompt", "eve-subject", "url-secret", "://", UPSTREAM_KEY, "whsec_", "token="):
         assert secret not in everything
     told = {line["job_id"]: line.get("trace_id") for line in lines if line["event"] == "video_saved"}
     assert told == {job.id: PARENT.split("-")[1], untraced.id: None}
