@@ -9,7 +9,7 @@ PROMTOOL ?= promtool
 PYTEST_ARGS ?= -n 2 --dist worksteal
 
 # Tests must not see the keys, or the settings, of the person who runs them.
-CLEAN_ENV := env -u AIML_API_KEY $$(env | sed -n 's/^\(REELAY_[A-Za-z0-9_]*\)=.*/-u \1/p')
+CLEAN_ENV := env -u AIML_API_KEY $$(env | sed -n -e 's/^\(REELAY_[A-Za-z0-9_]*\)=.*/-u \1/p' -e 's/^\(OTEL_[A-Z_]*\)=.*/-u \1/p')
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
