@@ -242,7 +242,8 @@ def _reserve(dialect: str, insert: Any) -> Any:
         .order_by(projects.c.id, wanted.c.its_month)
     )
     given = insert(months).from_select(["project_id", "month", "reserved_micros", "spent_micros"], first)
-    cap = sa.select(budget).where(projects.c.id == given.excluded.project_id).scalar_subquery()
+    # Spelled out: a column of the months would bring their whole table into this subquery.
+    cap = sa.select(budget).where(projects.c.id == sa.literal_column("excluded.project_id")).scalar_subquery()
     taken = M.reserved_micros + M.spent_micros + given.excluded.reserved_micros
     return given.on_conflict_do_update(
         index_elements=[M.project_id, M.month],
