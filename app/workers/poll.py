@@ -10,6 +10,7 @@ from app import metrics, tracing
 from app.db import claims, durations, outcomes
 from app.db.engine import Connection, Database
 from app.db.signals import POLL
+from app.db.together import Together
 from app.domain.errors import FetchFailed, GenerationUnknown, Refused
 from app.domain.job import Job
 from app.domain.pacing import seconds_to_next_poll
@@ -17,7 +18,6 @@ from app.upstream.client import UpstreamClient
 from app.upstream.wire import Generation
 from app.workers.breaker import Breaker
 from app.workers.loop import Crew
-from app.workers.together import Together
 
 log = structlog.get_logger()
 BATCH = 50
@@ -53,7 +53,7 @@ class Poller:
         self.crew = Crew()
         self.breaker = Breaker()
         self._asking: set[str] = set()
-        self._ended = Together(self._settle_all)
+        self._ended: Together[tuple[Job, Generation], None] = Together()
 
     async def run_once(self) -> bool:
         """Book the next poll of every job that is due and ask after it; of one alone while the upstream fails.
@@ -120,7 +120,7 @@ class Poller:
         self.breaker.succeeded()
         if generation is not None and generation.status != "pending":
             log.info("generation_ended", job_id=job.id, status=generation.status, error=generation.error_message)
-            await self._ended.add((job, generation))
+            await self._ended.add((job, generation), self._settle_all)
         elif late:
             lost = await self._db.write(lambda conn: outcomes.lost(conn, job, now=self._db.now(conn)))
             if lost is not None:
@@ -133,7 +133,7 @@ class Poller:
         except GenerationUnknown:
             return None
 
-    async def _settle_all(self, ended: Sequence[tuple[Job, Generation]]) -> None:
+    async def _settle_all(self, ended: Sequence[tuple[Job, Generation]]) -> list[None]:
         """Move the jobs in one transaction, in the order of their ids; learn from all of them at once."""
         in_order = sorted(ended, key=lambda one: one[0].id)
 
@@ -154,6 +154,7 @@ class Poller:
                 _trace_end(job, outcome=generation.status, ended_at=noticed_at)
             if (asked_at := job.polled_at or job.started_at) is not None:
                 metrics.NOTICE_SECONDS.observe(max(0.0, (noticed_at - asked_at).total_seconds()))
+        return [None] * len(ended)
 
     def _settle(self, conn: Connection, job: Job, generation: Generation, *, now: datetime) -> Job | None:
         """Move the job by its final answer; return it if that was done."""
