@@ -54,6 +54,11 @@ class Gate:
         """Why nothing is submitted; None if nothing stands in the way."""
         return self.hold_reason if self.paused_at is None else PAUSED
 
+    @property
+    def is_untroubled(self) -> bool:
+        """Whether a submission that went well would change nothing here."""
+        return not self.hold_level and not self.doubts and self.pace_per_minute is None
+
     def asked_since_hold(self, prepared_at: datetime) -> bool:
         """Tell whether a submission is news to the hold: those that left together fail together."""
         return self.held_since is None or prepared_at > self.held_since
@@ -105,6 +110,7 @@ def resume(conn: Connection) -> None:
     open_again(conn)
     release_model(conn)
     set_pace(conn, Pace())
+    announce(conn, SUBMIT)
 
 
 def hold(
@@ -127,8 +133,9 @@ def hold(
 
 def open_again(conn: Connection) -> None:
     """The upstream accepted, or an operator says so: end the hold and the counts."""
-    conn.execute(gate.update().where(sa.or_(gate.c.hold_level > 0, gate.c.doubts > 0)).values(**OPEN))
-    announce(conn, SUBMIT)
+    opened = conn.execute(gate.update().where(sa.or_(gate.c.hold_level > 0, gate.c.doubts > 0)).values(**OPEN))
+    if opened.rowcount:
+        announce(conn, SUBMIT)
 
 
 def doubt(conn: Connection) -> None:
@@ -196,7 +203,8 @@ def admit_model_trials(conn: Connection, models: set[str], *, now: datetime, pau
 def release_model(conn: Connection, model: str | None = None) -> None:
     """End the hold of a model; without one, of all."""
     ended = model_holds.delete()
-    conn.execute(ended if model is None else ended.where(model_holds.c.model == model))
+    if conn.execute(ended if model is None else ended.where(model_holds.c.model == model)).rowcount:
+        announce(conn, SUBMIT)
 
 
 def note_balance(conn: Connection, micros: int | None, *, now: datetime) -> None:
