@@ -136,7 +136,7 @@ def visit_gallery(album: Album, failed: str) -> None:
     person.goes_to("gallery")
     person.sees("[...document.querySelectorAll('.tile img')].filter((one) => one.complete).length >= 6")
     album.take("gallery")
-    person.clicks(".tile", "caravan")
+    person.clicks(".tile:has(img)")
     person.sees("document.querySelector('.timeline li') && document.querySelector('.result video')?.readyState >= 2")
     album.take("job")
     person.goes_to(f"jobs/{failed}")

@@ -97,7 +97,7 @@ def newest(served: Served) -> dict[str, str]:
 
 
 def test_generate__shows_a_bar_and_then_the_result(served: Served, folder: Path) -> None:
-    with terminal(served, folder, "generate", "cat.jpg", "-p", "A cat") as shown:
+    with terminal(served, folder, "generate", "cat.jpg", "-p", "A cat [[fault:slow=5]]") as shown:
         assert shown.end() == 0
         assert "━" in shown.plain and "generating" in shown.plain
         assert re.search(r"✓ cat\.mp4  \d+x\d+, \d+ s, \d+\.\d MB, 2\.50 USD", shown.plain)
