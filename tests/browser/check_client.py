@@ -11,7 +11,7 @@ from tests.browser.sites import Site
 from tests.browser.wire import Wire, bad_gateway, cut_after, disguised, held_back, lost, open_wire, silent_after
 
 ORDER = {"input": {"prompt": "The sailboat drifts on.", "image_url": "https://example.com/boat.jpg"}}
-SLOW = {"input": ORDER["input"] | {"prompt": "The sailboat drifts on. [[fault:slow=3]]"}}
+SLOW, LONG = ({"input": ORDER["input"] | {"prompt": f"A boat. [[fault:slow={times}]]"}} for times in (3, 8))
 STAGES = ["queued", "submitting", "generating", "saving", "succeeded"]
 STEPS = ["job.created", "job.submitting", "job.started", "job.saving", "job.succeeded"]
 BEGIN = """async (home, base, secrets) => {
@@ -89,7 +89,8 @@ def test_create__is_not_sent_again_where_that_would_not_help(visit: Page, wire: 
     assert len(wire.passed("POST /v1/jobs ")) == 1
 
 
-def test_watch__sees_each_stage_once_over_cut_streams(visit: Page, wire: Wire, job: str) -> None:
+def test_watch__sees_each_stage_once_over_cut_streams(visit: Page, reelay: Reelay, wire: Wire) -> None:
+    job = reelay.post("/v1/jobs", LONG)["id"]  # so long that there is something to cut each time
     wire.troubles += [(f"GET /v1/jobs/{job}/events", cut_after(b"event: job.")) for _ in range(3)]
     require_each_stage_once(visit.run(WATCH, job))
     streams = wire.passed(f"GET /v1/jobs/{job}/events")
