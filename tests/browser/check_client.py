@@ -26,7 +26,7 @@ BEGIN = """async (home, base, secrets) => {
 }"""
 WATCH = """async (id) => {
   const seen = [];
-  for await (const { state, progress } of reelay.watch(id)) seen.push([state, progress]);
+  for await (const { state, progress, ...told } of reelay.watch(id)) seen.push([state, progress, JSON.stringify(told)]);
   return seen;
 }"""
 
@@ -51,13 +51,13 @@ def job(reelay: Reelay) -> str:
 
 
 def require_each_stage_once(seen: list[list[Any]]) -> None:
-    states = [state for state, _ in seen]
+    states = [state for state, *_ in seen]
     distinct = list(dict.fromkeys(states))
     assert states == sorted(states, key=STAGES.index)  # none comes back
     assert distinct == [stage for stage in STAGES if stage in distinct]
     assert "generating" in distinct  # a stage that was over when it was looked at is not shown
     assert distinct[-1] == "succeeded"
-    progress = [percent for _, percent in seen]
+    progress = [percent for _, percent, _ in seen]
     assert progress == sorted(progress)
     assert len(seen) == len({tuple(each) for each in seen})
 
@@ -107,7 +107,7 @@ def test_watch__polls_where_streams_do_not_pass(visit: Page, wire: Wire, job: st
     visit.run("() => { const set = setTimeout; window.setTimeout = (f, ms) => set(f, ms === 8000 ? 200 : ms); }")
     seen = visit.run(WATCH, job)
     require_each_stage_once(seen)
-    assert len(seen) > len({state for state, _ in seen})  # it also moved within a stage
+    assert len(seen) > len({state for state, *_ in seen})  # it also moved within a stage
     assert len(wire.passed(f"GET /v1/jobs/{job}/events")) == 1
     assert 4 <= len(wire.passed(f"GET /v1/jobs/{job}?wait=")) <= 20
     wire.wait_open(0)
@@ -138,7 +138,7 @@ def test_watch__goes_on_with_a_new_credential_where_the_old_one_has_ended(
     asked_again = "() => asked.length > 1 && asked"
     shop_page.run(f"async () => {{ while (!({asked_again})()) await new Promise((go) => setTimeout(go, 20)); }}")
     reelay.post(f"/v1/jobs/{job}/cancel", {})
-    states = [state for state, _ in shop_page.run("() => watching")]
+    states = [state for state, *_ in shop_page.run("() => watching")]
     assert list(dict.fromkeys(states)) == sorted(set(states), key=states.index) and states[-1] == "abandoned"
     assert states.count("abandoned") == 1
     assert shop_page.run("() => asked") == [False, True]
