@@ -12,7 +12,7 @@ from app.api.admin_jobs import EVERYBODY
 from app.api.deps import Admin, HouseDep
 from app.api.schemas import MonthView, UsageView
 from app.api.usage import From, To, month_view, report
-from app.db import ledger, overview
+from app.db import figures, ledger, overview
 from app.db.engine import Connection
 from app.db.overview import Standing
 from app.db.usage import GroupBy
@@ -76,15 +76,19 @@ async def read_overview(caller: Admin, house: HouseDep) -> OverviewView:
 
 
 def _view(conn: Connection, *, now: datetime) -> OverviewView:
-    owed = overview.webhooks_owed(conn)
+    owed = figures.backlog(conn)
     return OverviewView(
         at=now,
         jobs=[
             *(_standing(state, found) for state, found in overview.unfinished(conn).items()),
             _standing(HELD, overview.held(conn)),
         ],
-        unconfirmed_usd=micros_to_usd(overview.at_risk_micros(conn)),
-        webhooks=OwedView(owed=owed.owed, oldest_due_at=owed.oldest_due_at, disabled_endpoints=owed.given_up),
+        unconfirmed_usd=micros_to_usd(figures.doubts(conn).micros),
+        webhooks=OwedView(
+            owed=owed.owed,
+            oldest_due_at=owed.oldest_due_at,
+            disabled_endpoints=overview.endpoints_given_up(conn),
+        ),
         workers=[
             WorkerView(id=worker.id, started_at=worker.started_at, seen_at=worker.seen_at)
             for worker in overview.workers_seen(conn)

@@ -12,7 +12,7 @@ from app import metrics
 from app.api import sse
 from app.api.sse import Push
 from app.db import stream
-from app.db.engine import Database
+from app.db.engine import Connection, Database
 from app.db.jobs import Owner
 from app.db.signals import ANY_JOB
 from app.db.stream import Numbered
@@ -140,16 +140,21 @@ class Feed:
             while self._followers:
                 changed.clear()
                 try:
-                    await number_all(db)
-                    seen = await db.read(stream.last) if seen is None else await self._hand_out(db, seen)
+                    if seen is None:
+                        await number_all(db)
+                        seen = await db.read(stream.last)
+                    else:
+                        seen = await self._hand_out(db, seen)
                     self._begun.set()
                 except Unavailable as error:
                     log.warning("feed_interrupted", reason=str(error))
                 await within(SAFETY_SECONDS, changed)
 
     async def _hand_out(self, db: Database, seen: int) -> int:
-        """Hand out what has come after `seen`; return the last number."""
-        while page := await db.read(partial(stream.since, seq=seen, owner=EVERYBODY, limit=PAGE)):
+        """Number what is committed by now and hand out what has come after `seen`; return the last number."""
+        more = True
+        while more:
+            page, more = await db.write(partial(_numbered, after=seen))
             for found in page:
                 sent = _frame(found)
                 chunk = sse.chunk(sent)
@@ -157,6 +162,13 @@ class Feed:
                     follower.offer(found, sent, chunk)
                 seen = found.seq
         return seen
+
+
+def _numbered(conn: Connection, *, after: int) -> tuple[list[Numbered], bool]:
+    """Number and read in one go: nobody hears of it before the commit. Tell also whether there may be more."""
+    given = stream.assign(conn)
+    page = stream.since(conn, after, owner=EVERYBODY, limit=PAGE)
+    return page, len(page) >= PAGE or given >= stream.BATCH
 
 
 async def number_all(db: Database) -> None:

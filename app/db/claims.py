@@ -47,9 +47,11 @@ def admit(
 
     Holds the gate row, so that replicas never overfill the upstream's limit, nor pass its pace, together.
     """
+    if _room(gate.read(conn), _occupied(conn), now=now, max_in_flight=max_in_flight) <= 0:
+        return []  # most often there is none: that takes no lock, for which all others would wait
     state = gate.read(conn, lock=True)
     occupied = _occupied(conn)
-    room = min(_room_at_gate(state, now=now), max_in_flight - sum(occupied.values()))
+    room = _room(state, occupied, now=now, max_in_flight=max_in_flight)
     if room <= 0:
         return []
     held = gate.held_models(conn)
@@ -75,8 +77,13 @@ def admit(
     return admitted
 
 
+def _room(state: Gate, occupied: dict[str, int], *, now: datetime, max_in_flight: int) -> int:
+    """Return how many may go now, by the upstream's places and by the gate."""
+    return min(_room_at_gate(state, now=now), max_in_flight - sum(occupied.values()))
+
+
 def _room_at_gate(state: Gate, *, now: datetime) -> int:
-    """Return how many may go now, whatever the upstream has room for: none in a pause or hold, one as a trial after."""
+    """Return how many the gate lets go now: none in a pause or hold, one as a trial after."""
     if state.paused_at is not None:
         return 0
     if state.held_until is not None:
@@ -172,7 +179,11 @@ _NEXT_POLL = sa.select(T.due_at).where(*_WATCHED).order_by(T.due_at).limit(1)
 _BOOK_POLL = (
     jobs_table.update()
     .where(T.id == sa.bindparam("job"))
-    .values(due_at=sa.bindparam("next_at", type_=T.due_at.type), polled_at=sa.bindparam("now", type_=T.polled_at.type))
+    .values(
+        due_at=sa.bindparam("next_at", type_=T.due_at.type),
+        polled_at=sa.bindparam("now", type_=T.polled_at.type),
+        polls=sa.func.coalesce(T.polls, 0) + 1,
+    )
 )
 
 

@@ -42,7 +42,7 @@ DOUBTS = sa.select(
     sa.func.count(),
     sa.func.count(T.search_ended_at),
     sa.func.coalesce(sa.func.sum(sa.func.coalesce(T.estimated_micros, T.each_micros, T.reserved_micros)), 0),
-).where(one_of(T.state, [JobState.ABANDONED, JobState.UNCONFIRMED]), T.generation_id.is_(None))
+).where(*log_reader.IN_DOUBT)
 _IN_USE = M.spent_micros + M.reserved_micros
 _NEARLY = sa.and_(projects.c.archived_at.is_(None), 9 * projects.c.monthly_budget_micros <= 10 * _IN_USE)
 BOOKS = sa.select(
@@ -53,7 +53,7 @@ BOOKS = sa.select(
     projects.outerjoin(months, sa.and_(M.project_id == projects.c.id, M.month == sa.bindparam("month")))
 )
 BACKLOG = (
-    sa.select(sa.func.count(D.id), sa.func.min(D.event_at))
+    sa.select(sa.func.count(D.id), sa.func.min(D.event_at), sa.func.min(D.due_at))
     .select_from(
         webhooks.outerjoin(deliveries, sa.and_(D.webhook_id == webhooks.c.id, D.state == sa.literal_column("'owed'")))
     )
@@ -61,24 +61,38 @@ BACKLOG = (
 )
 
 
+def live(conn: Connection) -> list[Crowd]:
+    """Return the jobs that have not ended, by state and model."""
+    return [Crowd(JobState(row[0]), *row[1:]) for each in LIVE for row in conn.execute(each)]
+
+
+def doubts(conn: Connection) -> Doubts:
+    """Return how many jobs may have been bought unseen."""
+    return Doubts(*map(int, conn.execute(DOUBTS).one()))
+
+
+def backlog(conn: Connection) -> Backlog:
+    """Return what is owed to webhooks."""
+    return Backlog(*conn.execute(BACKLOG).one())
+
+
 def read(conn: Connection, db: Database) -> Figures:
     """Return the figures as they are now."""
     now = db.now(conn)
     hold, model_holds = gate.reasons(conn)
     counts = log_reader.counts(conn)
-    owed, oldest_at = conn.execute(BACKLOG).one()
     return Figures(
         at=now,
-        live=[Crowd(JobState(row[0]), *row[1:]) for each in LIVE for row in conn.execute(each)],
+        live=live(conn),
         ended=[Ended(JobState(row[0]), *row[1:]) for row in conn.execute(ENDED, {"since": now - LATELY})],
-        doubts=Doubts(*map(int, conn.execute(DOUBTS).one())),
+        doubts=doubts(conn),
         parked=counts.parked,
         strays=counts.strays,
         hold=hold,
         model_holds=model_holds,
         pace_per_minute=gate.read(conn).pace_per_minute,
         books=Books(*map(int, conn.execute(BOOKS, {"month": month_of(now)}).one())),
-        backlog=Backlog(owed, oldest_at),
+        backlog=backlog(conn),
         beat_at=deployment.last_beat(conn),
         log_read_at=counts.read_at,
     )

@@ -54,6 +54,11 @@ class Gate:
         """Why nothing is submitted; None if nothing stands in the way."""
         return self.hold_reason if self.paused_at is None else PAUSED
 
+    @property
+    def is_untroubled(self) -> bool:
+        """Whether a submission that went well would change nothing here."""
+        return not self.hold_level and not self.doubts and self.pace_per_minute is None
+
     def asked_since_hold(self, prepared_at: datetime) -> bool:
         """Tell whether a submission is news to the hold: those that left together fail together."""
         return self.held_since is None or prepared_at > self.held_since
@@ -73,6 +78,7 @@ class ModelHold:
 _COLUMNS = [gate.c[name] for name in Gate.__dataclass_fields__]
 _READ = sa.select(*_COLUMNS).where(gate.c.id == 1)
 _READ_LOCKED = _READ.with_for_update()
+_UNLOCKED = sa.select(gate.c.id).with_for_update(skip_locked=True)
 _MODELS = sa.select(*(model_holds.c[name] for name in ModelHold.__dataclass_fields__))
 REASON = sa.case((gate.c.paused_at.is_not(None), PAUSED), else_=gate.c.hold_reason)
 """`Gate.reason`, for statements that read the gate beside other things."""
@@ -105,6 +111,7 @@ def resume(conn: Connection) -> None:
     open_again(conn)
     release_model(conn)
     set_pace(conn, Pace())
+    announce(conn, SUBMIT)
 
 
 def hold(
@@ -127,8 +134,9 @@ def hold(
 
 def open_again(conn: Connection) -> None:
     """The upstream accepted, or an operator says so: end the hold and the counts."""
-    conn.execute(gate.update().where(sa.or_(gate.c.hold_level > 0, gate.c.doubts > 0)).values(**OPEN))
-    announce(conn, SUBMIT)
+    opened = conn.execute(gate.update().where(sa.or_(gate.c.hold_level > 0, gate.c.doubts > 0)).values(**OPEN))
+    if opened.rowcount:
+        announce(conn, SUBMIT)
 
 
 def doubt(conn: Connection) -> None:
@@ -196,9 +204,14 @@ def admit_model_trials(conn: Connection, models: set[str], *, now: datetime, pau
 def release_model(conn: Connection, model: str | None = None) -> None:
     """End the hold of a model; without one, of all."""
     ended = model_holds.delete()
-    conn.execute(ended if model is None else ended.where(model_holds.c.model == model))
+    if conn.execute(ended if model is None else ended.where(model_holds.c.model == model)).rowcount:
+        announce(conn, SUBMIT)
 
 
 def note_balance(conn: Connection, micros: int | None, *, now: datetime) -> None:
-    """Keep what the account was last seen to hold; None where the upstream did not say."""
-    conn.execute(gate.update().values(balance_micros=micros, balance_at=now))
+    """Keep what the account was last seen to hold; None where the upstream did not say.
+
+    Not while somebody has the gate locked: another look comes, and nobody should wait for the gate without need.
+    """
+    if conn.execute(_UNLOCKED).first() is not None:
+        conn.execute(gate.update().values(balance_micros=micros, balance_at=now))

@@ -241,9 +241,9 @@ def advance(
     if to in TERMINAL:
         values |= {"result_url": None}
     before = lock(conn, job.id) if ledger.MONEY & changes.keys() else None
-    values |= changes | {"state": to}
+    values |= changes
     as_read = {"its_id": job.id, "its_state": job.state, "its_version": job.version, "its_lease": job.lease_token}
-    given = {f"new_{name}": value for name, value in values.items()} | as_read
+    given = {f"new_{name}": value for name, value in values.items()} | {"new_state": to} | as_read
     row = conn.execute(moving(tuple(sorted(values))), given).one_or_none()
     if row is None:
         return None

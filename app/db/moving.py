@@ -11,7 +11,7 @@ _AS_READ = {"id": "its_id", "state": "its_state", "version": "its_version"}
 
 @cache
 def moving(columns: tuple[str, ...]) -> sa.Update:
-    """Return the update of these columns, each to `new_` and its name, of a row that nobody has moved since.
+    """Return the update of the state and these columns, each to `new_` and its name, of a row that nobody moved since.
 
     That it has not is told by `its_id`, `its_state`, `its_version` and `its_lease`. The new row comes back.
     """
@@ -19,4 +19,9 @@ def moving(columns: tuple[str, ...]) -> sa.Update:
     same_lease = jobs.c.lease_token.is_not_distinct_from(sa.bindparam("its_lease", type_=jobs.c.lease_token.type))
     new = {name: sa.bindparam(f"new_{name}", type_=jobs.c[name].type) for name in columns}
     counted = {"version": jobs.c.version + 1, "event_count": jobs.c.event_count + 1}
-    return jobs.update().where(*unmoved, same_lease).values(new | counted).returning(*jobs.c)
+    moved = (
+        jobs.update()
+        .where(*unmoved, same_lease)
+        .values(**new, **counted, state=sa.bindparam("new_state", type_=jobs.c.state.type))
+    )
+    return moved.returning(*jobs.c)

@@ -89,11 +89,13 @@ def carrier(conn: Connection, generation_id: str) -> str | None:
 
 def _upstream_is_well(conn: Connection, job: Job, submission: Submission) -> None:
     """End the holds, if what the upstream has just done was asked for after they began; and go a little faster."""
-    held = gate.read(conn, lock=True)
-    if held.pace_per_minute is not None:
-        gate.set_pace(conn, Pace(held.pace_per_minute, held.next_admission_at).faster())
-    if held.asked_since_hold(submission.prepared_at):
-        gate.open_again(conn)
+    # Without the lock first, as all submissions settle here. A hold that begins at this moment is newer than this one.
+    if not gate.read(conn).is_untroubled:
+        held = gate.read(conn, lock=True)
+        if held.pace_per_minute is not None:
+            gate.set_pace(conn, Pace(held.pace_per_minute, held.next_admission_at).faster())
+        if held.asked_since_hold(submission.prepared_at):
+            gate.open_again(conn)
     of_model = gate.held_models(conn).get(job.model)
     if of_model is not None and submission.prepared_at > of_model.held_since:
         gate.release_model(conn, job.model)

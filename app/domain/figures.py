@@ -51,6 +51,8 @@ class Backlog:
     owed: int
     oldest_at: datetime | None
     """When the event happened that has been owed for longest."""
+    oldest_due_at: datetime | None
+    """Since when the next attempt has been due that is overdue most, or when the next one is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,6 +242,8 @@ async def test_access_line__tells_no_secret(
     first, second, third = (line for line in lines if line["event"] == "request_served")
     assert first | {"duration_ms": 0} == {
         "event": "request_served",
+        "route": "/v1/jobs/{job_id}",
+        "job_id": job.id,
         "method": "GET",
         "path": f"/v1/jobs/{job.id}",
         "status": 200,

@@ -30,7 +30,7 @@ EVERYTHING = Figures(
     model_holds={"veo2": "model_forbidden"},
     pace_per_minute=30.0,
     books=Books(1, 1, 1),
-    backlog=Backlog(1, T0),
+    backlog=Backlog(1, T0, T0),
     beat_at=T0,
     log_read_at=T0,
 )

@@ -93,7 +93,23 @@ def test_wrong_key__is_said_beside_the_field(person: Person, reelay: Reelay) -> 
     person.sees("document.activeElement.matches('#sign-in [aria-invalid=true]')")
 
 
+FIRST_UPLOAD_IS_LATE = """() => {
+  const { fetch } = window;
+  let begun = 0;
+  window.uploaded = 0;
+  window.fetch = async (url, options) => {
+    const answer = await fetch(url, options);
+    if (!String(url).endsWith("/v1/files")) return answer;
+    if (!begun++) while (!window.uploaded) await new Promise((go) => setTimeout(go, 20));
+    window.uploaded++;
+    return answer;
+  };
+}"""
+"""The answer to the first comes after that to the second."""
+
+
 def test_upload__is_previewed_measured_and_sent(insider: Person, reelay: Reelay, tmp_path: Path) -> None:
+    insider.page.run(FIRST_UPLOAD_IS_LATE)
     portrait = tmp_path / "portrait.jpg"
     portrait.write_bytes(picture(size=(720, 1280)))
     insider.page.choose(".media input[type=file]", portrait)
@@ -102,7 +118,7 @@ def test_upload__is_previewed_measured_and_sent(insider: Person, reelay: Reelay,
     insider.sees_text("The video is 16:9: about 68 % of this image may be cut off, above and below.")
     insider.clicks(".media button", "Crop it to 16:9")
     insider.sees_text("(cropped)", within=".media .chip")
-    insider.sees("!document.querySelector('.crop')")
+    insider.sees("!document.querySelector('.crop') && window.uploaded === 2")
     insider.fills("[name=prompt]", "A portrait, cropped.")
     insider.clicks("#make")
     insider.sees(READY)

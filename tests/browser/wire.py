@@ -57,6 +57,19 @@ def cut_after(words: bytes) -> Trouble:
     return cut
 
 
+def silent_after(words: bytes) -> Trouble:
+    """Let nothing pass any more after the piece with these words, though the connection stands."""
+    is_silent = False
+
+    def fall_silent(piece: bytes) -> tuple[bytes, bool]:
+        nonlocal is_silent
+        passing = b"" if is_silent else hasty(piece)[0]
+        is_silent = is_silent or words in piece
+        return passing, True
+
+    return fall_silent
+
+
 class Wire:
     """Where a page finds the service, what passed, and what is to happen to the next answers."""
 

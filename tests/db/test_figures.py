@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.db import figures, webhooks
+from app.db import figures, overview, webhooks
 from app.db.engine import Connection, Database
 from app.db.tables import deliveries, months, projects
 from app.db.tables import webhooks as webhooks_table
@@ -64,7 +64,7 @@ def test_read__sums_this_month_and_what_webhooks_are_owed(database: Database) ->
         conn.execute(gone.values(disabled_at=now, disabled_reason="failing"))
         seen = figures.read(conn, database)
     assert seen.books == Books(960, 60, 1)
-    assert seen.backlog == Backlog(2, now - timedelta(seconds=60))
+    assert seen.backlog == Backlog(2, now - timedelta(seconds=60), now)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -80,6 +80,7 @@ def test_statements__read_no_table_that_grows(database: Database) -> None:
 
     with database.transaction() as conn:
         figures.read(conn, database)
+        overview.held(conn)
         plans = {s: [row.detail for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {s}", g)] for s, g in [*seen]}
     assert len(plans) >= 9
     scans = [step for plan in plans.values() for step in plan if step.startswith("SCAN") and step.split()[1] in growing]

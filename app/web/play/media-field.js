@@ -14,20 +14,19 @@ export function MediaField({ name, label, value, error, required, ratio, pastes,
   const [linking, setLinking] = useState(false);
   const [size, setSize] = useState(null);
   const image = useRef();
-  const latest = useRef(value);
-  latest.current = value;
+  const current = useRef();
+  current.current = value;
   const wrong = own || error;
   const take = async (media) => {
     setOwn("");
     setLinking(false);
     setSize(null);
     onChange(media);
-    latest.current = media;
     try {
       await media.upload();
-      if (latest.current === media) onChange(media); // now the service knows it, and can price it
+      if (current.current === media) onChange(media); // now the service knows it, and can price it
     } catch (refusal) {
-      if (latest.current === media) setOwn(refusal.message);
+      if (current.current === media) setOwn(refusal.message);
     }
   };
   const takeFile = (file) => {
