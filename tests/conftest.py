@@ -146,3 +146,16 @@ def _migrate(url: str) -> None:
 
 def _for_psycopg(url: str) -> str:
     return urlunsplit(urlsplit(url)._replace(scheme="postgresql+psycopg"))
+
+
+@pytest.fixture
+def statements(database: Database) -> Iterator[list[str]]:
+    """What the database was asked."""
+    seen: list[str] = []
+
+    def note(*given: Any) -> None:
+        seen.append(given[2])
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    yield seen
+    sa.event.remove(database.engine, "before_cursor_execute", note)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Query
 
 from app.api import describing, listing, noting, webhook_views
-from app.api.admin_views import FiledDelivery, FiledDeliveryList, ends
+from app.api.admin_views import FiledDelivery, FiledDeliveryList
 from app.api.deps import Admin, HouseDep
 from app.db import delivery_log, webhooks
 from app.db.delivery_log import Filed
@@ -36,7 +36,7 @@ async def list_all_deliveries(
 
     def show(conn: Connection) -> FiledDeliveryList:
         found, has_more = delivery_log.page_of_all(conn, state=status, project_id=project_id, limit=limit, after=after)
-        return FiledDeliveryList(**ends([_view(filed) for filed in found], has_more=has_more))
+        return FiledDeliveryList(**listing.page([_view(filed) for filed in found], has_more=has_more))
 
     return await house.db.read(show)
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app.api import asking, describing, listing, noting, wire
 from app.api.admin_projects import cancel_unsent
-from app.api.admin_views import CreatedKey, KeyList, KeyRequest, KeyView, ends, shown_key
+from app.api.admin_views import CreatedKey, KeyList, KeyRequest, KeyView, shown_key
 from app.api.callers import Caller
 from app.api.deps import Admin, House, HouseDep
 from app.api.schemas import checked
@@ -39,7 +39,7 @@ async def list_keys(
     def show(conn: Connection) -> KeyList:
         project = access.get_project(conn, project_id)
         found, has_more = access.page_keys(conn, project_id=project.id, limit=limit, after=after)
-        return KeyList(**ends([KeyView(**shown_key(key)) for key in found], has_more=has_more))
+        return KeyList(**listing.page([KeyView(**shown_key(key)) for key in found], has_more=has_more))
 
     return await house.db.read(show)
 

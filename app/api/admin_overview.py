@@ -58,7 +58,7 @@ class OverviewView(BaseModel):
     unconfirmed_usd: float = Field(description="Estimates of the jobs that may have been bought without an answer.")
     webhooks: OwedView
     workers: list[WorkerView]
-    month: MonthView = Field(description="All projects together; the budget is the sum of those that have one.")
+    month: MonthView = Field(description="Of all projects together. Without a budget for each there is none.")
 
 
 @router.get(

@@ -13,7 +13,6 @@ from app.api.admin_views import (
     ProjectList,
     ProjectRequest,
     ProjectView,
-    ends,
     project_view,
 )
 from app.api.callers import Caller
@@ -51,7 +50,7 @@ async def list_projects(
 
     def show(conn: Connection) -> ProjectList:
         found, has_more = access.page_projects(conn, archived=archived, limit=limit, after=after)
-        return ProjectList(**ends(_views(conn, found, house=house), has_more=has_more))
+        return ProjectList(**listing.page(_views(conn, found, house=house), has_more=has_more))
 
     return await house.db.read(show)
 

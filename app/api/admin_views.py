@@ -179,12 +179,6 @@ class FiledDeliveryList(BaseModel):
     has_more: bool
 
 
-def ends(data: list[Any], *, has_more: bool) -> dict[str, Any]:
-    """Return the fields of a list that holds these."""
-    first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
-    return {"data": data, "first_id": first_id, "last_id": last_id, "has_more": has_more}
-
-
 def project_view(project: Project, month: Month, *, jobs: int) -> ProjectView:
     """Render a project with its month."""
     budget = project.monthly_budget_micros

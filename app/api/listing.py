@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Request
 
@@ -24,6 +24,12 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 Moment = Annotated[
     str | None, Query(description="RFC 3339, with its offset.", json_schema_extra={"format": "date-time"})
 ]
+
+
+def page(data: list[Any], *, has_more: bool) -> dict[str, Any]:
+    """Return the fields of one page of a list, which holds these."""
+    first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
+    return {"data": data, "first_id": first_id, "last_id": last_id, "has_more": has_more}
 
 
 def filter_of(

@@ -92,8 +92,7 @@ async def list_videos(
         page = jobs.page(conn, owner=caller.owner, filter=jobs.Filter(), limit=limit, after=last_seen, order=order)
         views = showing.show_all(conn, page.jobs, house=house, caller=caller)
         videos = [face.video(job, view) for job, view in zip(page.jobs, views, strict=True)]
-        first_id, last_id = (videos[0].id, videos[-1].id) if videos else (None, None)
-        return VideoPage(data=videos, first_id=first_id, last_id=last_id, has_more=page.has_more).model_dump_json()
+        return VideoPage(**listing.page(videos, has_more=page.has_more)).model_dump_json()
 
     return _response(await house.db.read(show), {})
 

@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 from starlette.responses import Response
 
+from app.api import listing
 from app.api.callers import Caller
 from app.api.deps import House
 from app.api.schemas import JobList
@@ -40,8 +41,7 @@ def show(conn: Connection, job: Job, *, house: House, caller: Caller) -> JobView
 def show_page(conn: Connection, page: jobs.Page, *, house: House, caller: Caller) -> str:
     """Render a page as JSON, here in the reading thread: a hundred views would hold up the loop."""
     data = show_all(conn, page.jobs, house=house, caller=caller)
-    first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
-    return JobList(data=data, first_id=first_id, last_id=last_id, has_more=page.has_more).model_dump_json()
+    return JobList(**listing.page(data, has_more=page.has_more)).model_dump_json()
 
 
 def answer(view: JobView, job: Job, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -177,8 +177,7 @@ async def list_tokens(
     def show(conn: Connection) -> str:
         found, has_more = tokens.page(conn, caller.key, limit=limit, after=after)
         data = [TokenView(**_shown(token)) for token in found]
-        first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
-        return TokenList(data=data, first_id=first_id, last_id=last_id, has_more=has_more).model_dump_json()
+        return TokenList(**listing.page(data, has_more=has_more)).model_dump_json()
 
     listed = await house.db.read(show)
     return Response(listed, media_type="application/json", headers={"Cache-Control": "private, no-cache"})

@@ -107,8 +107,7 @@ async def list_webhooks(
     def show(conn: Connection) -> str:
         found, has_more = webhooks.page(conn, caller.key, limit=limit, after=after)
         data = [WebhookView(**webhook_views.shown(hook)) for hook in found]
-        first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
-        return WebhookList(data=data, first_id=first_id, last_id=last_id, has_more=has_more).model_dump_json()
+        return WebhookList(**listing.page(data, has_more=has_more)).model_dump_json()
 
     return _answer(await house.db.read(show))
 
@@ -254,8 +253,7 @@ async def list_deliveries(
         hook = webhooks.named(conn, caller.key, webhook_id)
         found, has_more = delivery_log.page(conn, caller.key, hook, limit=limit, after=after)
         data = [webhook_views.delivery(logged) for logged in found]
-        first_id, last_id = (data[0].id, data[-1].id) if data else (None, None)
-        return DeliveryList(data=data, first_id=first_id, last_id=last_id, has_more=has_more).model_dump_json()
+        return DeliveryList(**listing.page(data, has_more=has_more)).model_dump_json()
 
     return _answer(await house.db.read(show))
 

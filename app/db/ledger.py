@@ -83,13 +83,15 @@ def read_month(conn: Connection, project_id: str, moment: datetime) -> Month:
 
 
 def month_in_all(conn: Connection, moment: datetime) -> Month:
-    """Return how all projects together stand in the month of `moment`; the budget is that of those which have one."""
+    """Return how all projects together stand in the month of `moment`.
+
+    Their budget is the sum of the projects' own, archived ones that used something included; None as long as one of
+    them may spend without limit.
+    """
     month = month_of(moment)
-    of_month = sa.select(*(sa.func.coalesce(sa.func.sum(M[name]), 0) for name in ("reserved_micros", "spent_micros")))
-    held, spent = conn.execute(of_month.where(M.month == month)).one()
-    budgets = sa.select(sa.func.sum(projects.c.monthly_budget_micros)).where(projects.c.archived_at.is_(None))
-    budget = conn.execute(budgets).scalar_one()
-    return Month(month, None if budget is None else int(budget), int(held), int(spent))
+    projects_seen, capped, budget, held, spent = conn.execute(_READ_ALL, {"month": month}).one()
+    is_capped = budget is not None and capped == projects_seen
+    return Month(month, int(budget) if is_capped else None, int(held), int(spent))
 
 
 def follow(conn: Connection, before: Job | None, after: Job, *, data: dict[str, Any] | None, now: datetime) -> None:
@@ -225,6 +227,17 @@ _READ = (
         projects.outerjoin(months, sa.and_(M.project_id == projects.c.id, M.month == sa.bindparam("its_month")))
     )
     .where(projects.c.id == sa.bindparam("project"))
+)
+_READ_ALL = (
+    sa.select(
+        sa.func.count(),
+        sa.func.count(projects.c.monthly_budget_micros),
+        sa.func.sum(projects.c.monthly_budget_micros),
+        sa.func.coalesce(sa.func.sum(M.reserved_micros), 0),
+        sa.func.coalesce(sa.func.sum(M.spent_micros), 0),
+    )
+    .select_from(projects.outerjoin(months, sa.and_(M.project_id == projects.c.id, M.month == sa.bindparam("month"))))
+    .where(sa.or_(projects.c.archived_at.is_(None), M.project_id.is_not(None)))
 )
 
 

@@ -25,7 +25,10 @@ class Together(Generic[T, R]):
         self._writing: asyncio.Task[None] | None = None
 
     async def add(self, item: T, write: Write[T, R]) -> R:
-        """Return what came of the item once it is written; raise what its own write raised."""
+        """Return what came of the item once it is written; raise what its own write raised.
+
+        `write` is the same for all that wait together: a batch takes that of its first.
+        """
         written = asyncio.get_running_loop().create_future()
         self._waiting.append((item, written))
         if self._writing is None or self._writing.done():

@@ -60,9 +60,12 @@ async def test_overview__sums_the_month_of_all(
 ) -> None:
     month = (await operator.get("/v1/admin/overview")).json()["month"]
     assert (month["budget_usd"], month["remaining_usd"], month["reserved_usd"]) == (None, None, 0.0)
-    for name in (me.project.id, me.key.project_id):
-        await operator.patch(f"/v1/admin/projects/{name}", json={"monthly_budget_usd": 20})
-    await operator.post("/v1/admin/projects", json={"name": OTHER, "monthly_budget_usd": 30})
+    for project in (await operator.get("/v1/admin/projects")).json()["data"]:
+        mine = 20 if project["id"] == me.project.id else 0
+        await operator.patch(f"/v1/admin/projects/{project['id']}", json={"monthly_budget_usd": mine})
+    other = (await operator.post("/v1/admin/projects", json={"name": OTHER})).json()["id"]
+    assert (await operator.get("/v1/admin/overview")).json()["month"]["budget_usd"] is None  # the other has no cap
+    await operator.patch(f"/v1/admin/projects/{other}", json={"monthly_budget_usd": 30})
     assert (await client.post("/v1/jobs", json={"input": INPUT})).status_code == 201
     month = (await operator.get("/v1/admin/overview")).json()["month"]
     assert (month["budget_usd"], month["reserved_usd"], month["remaining_usd"]) == (50.0, 5.0, 45.0)

@@ -1,13 +1,12 @@
 """A remembered job is shown as the database would have it shown, to those who may see it, and never after a change."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import httpx2
 import pytest
-import sqlalchemy as sa
 
 from app.api.callers import Caller, KeyRing
 from app.api.deps import House
@@ -45,19 +44,6 @@ def clock() -> Clock:
 @pytest.fixture(autouse=True)
 def _signals_are_whole(database: Database, clock: Clock) -> None:
     database.signals.vouch(seconds=3600)
-
-
-@pytest.fixture
-def statements(database: Database) -> Iterator[list[str]]:
-    """What the database was asked."""
-    seen: list[str] = []
-
-    def note(*given: Any) -> None:
-        seen.append(given[2])
-
-    sa.event.listen(database.engine, "before_cursor_execute", note)
-    yield seen
-    sa.event.remove(database.engine, "before_cursor_execute", note)
 
 
 def told(answer: httpx2.Response) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:

@@ -70,3 +70,23 @@ async def test_add__goes_on_where_one_who_waited_was_canceled() -> None:
         await waiting[0]
     await asyncio.gather(*waiting[1:])
     assert written == [0, 1, 2]
+
+
+async def test_drain__waits_for_the_write_under_way() -> None:
+    gate, written = asyncio.Event(), list[int]()
+
+    async def write(items: Sequence[int]) -> list[int]:
+        await gate.wait()
+        written.extend(items)
+        return list(items)
+
+    together = Together[int, int]()
+    await together.drain()
+    adding = asyncio.create_task(together.add(1, write))
+    await asyncio.sleep(0)
+    draining = asyncio.create_task(together.drain())
+    await asyncio.sleep(0)
+    assert not draining.done()
+    gate.set()
+    await draining
+    assert written == [await adding]

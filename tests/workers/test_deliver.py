@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -660,18 +660,6 @@ async def test_archived_project__still_tells_of_what_was_bought(post: Post, data
         lead(conn, database, jobs.lock(conn, job.id), to=JobState.FAILED)
     await post.send()
     assert [received.event["type"] for received in post.receiver.received] == ["job.failed"]
-
-
-@pytest.fixture
-def statements(database: Database) -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def note(*given: Any) -> None:
-        seen.append(given[2])
-
-    sa.event.listen(database.engine, "before_cursor_execute", note)
-    yield seen
-    sa.event.remove(database.engine, "before_cursor_execute", note)
 
 
 async def test_owing__costs_nothing_where_nobody_listens(post: Post, database: Database, statements: list[str]) -> None:

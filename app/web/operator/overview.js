@@ -65,7 +65,7 @@ function Rest({ standing: { month, workers, webhooks, at } }) {
     <${Meter} taken=${month.spent_usd + month.reserved_usd} budget=${month.budget_usd} label="Spent and reserved of all budgets" />
     <dl class="facts">
       <dt>Reserved</dt><dd class="number">${dollars(month.reserved_usd)}</dd>
-      ${month.budget_usd === null && html`<dt>Budget</dt><dd>None is set. <a href="#/operator/projects">Set one</a></dd>`}
+      ${month.budget_usd === null && html`<dt>Budget</dt><dd>Not every project has one. <a href="#/operator/projects">Set them</a></dd>`}
       <dt>Workers</dt><dd>${alive.length ? `${alive.length} at work, seen ${ago(alive.map(({ seen_at: seen }) => seen).sort().at(-1), at)}` : html`<strong class="bad-word">None runs: start reelay worker</strong>`}</dd>
       <dt>Webhooks</dt><dd><a href="#/operator/deliveries">${webhooks.owed ? `${webhooks.owed} owed` : "None owed"}</a>${
         webhooks.oldest_due_at && new Date(webhooks.oldest_due_at) < new Date(at) ? `, ${age(webhooks.oldest_due_at, at)} late` : ""}${

@@ -32,8 +32,7 @@ async function read(api, back, { signal }) {
     return { at: start + index * DAY, usd, jobs, sum: (sum += usd) };
   });
   const budgets = new Map(list.data.map((project) => [project.id, project.monthly_budget_usd]));
-  const set = [...budgets.values()].filter((usd) => usd !== null);
-  return { start, days: filled, count, total: days.total, projects: projects.data, models: models.data, budgets, budget: set.length ? set.reduce((one, other) => one + other) : null };
+  return { start, days: filled, count, total: days.total, projects: projects.data, models: models.data, budgets, budget: days.month.budget_usd };
 }
 
 export function Spending({ api, name }) {
