@@ -17,7 +17,8 @@ TAKEN = (
 _SDK_HEADER = re.compile(r"x-stainless-[a-z-]{1,40}")
 """OpenAI's SDK describes itself in headers of such names."""
 SHOWN = (
-    *("accept-ranges", "content-disposition", "content-range", "etag", "idempotent-replayed", "location"),
+    *("accept-ranges", "content-disposition", "content-range", "etag", "idempotent-replayed", "last-event-id"),
+    "location",
     *("openai-poll-after-ms", "preference-applied", "retry-after", "www-authenticate", "x-request-id"),
     *("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", "x-should-retry"),
 )

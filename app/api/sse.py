@@ -44,10 +44,15 @@ class EventStream(Response):
     """Sends frames as they come. A caller that leaves ends it; one that takes nothing is dropped by its connection."""
 
     def __init__(self, frames: AsyncIterator[bytes], *, after: int | None = None) -> None:
-        """`after` numbers the place at which it begins: who is cut off before the first event goes on from there."""
+        """`after` numbers the place at which it begins: who is cut off before the first event goes on from there.
+
+        It stands in the head as well: of a body that breaks off a browser may show nothing.
+        """
         # Proxies that gather answers would hold every event back.
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type=MEDIA_TYPE)
         del self.headers["content-length"]
+        if after is not None:
+            self.headers["Last-Event-ID"] = str(after)
         numbered = "" if after is None else f"id: {after}\n"
         self._first = f"retry: {RETRY_MILLISECONDS}\n{numbered}\n".encode()
         self._frames = frames

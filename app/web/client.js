@@ -311,6 +311,7 @@ export class Reelay {
       if (response.status === 204) return;
       if (!response.headers.get("Content-Type")?.startsWith(TEXT_EVENTS)) return this.#turnToPolls();
       place.begun = true;
+      place.after ??= response.headers.get("Last-Event-ID"); // where it began, should nothing of it arrive
       const frames = new Frames();
       const reader = response.body.getReader();
       while (true) {

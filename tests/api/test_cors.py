@@ -109,6 +109,7 @@ async def test_listed_page__reads_answers_and_refusals_and_their_headers(page: h
         assert given.pop("access-control-allow-origin") == PAGE
         shown = words(given.pop("access-control-expose-headers"))
         assert shown >= {"location", "etag", "retry-after", "x-request-id", "idempotent-replayed", "x-should-retry"}
+        assert "last-event-id" in shown
         assert given == {}
         assert words(answer.headers["vary"]) == {"origin"}
 

@@ -8,7 +8,17 @@ import pytest
 from tests.browser.chromium import Page
 from tests.browser.conftest import Reelay
 from tests.browser.sites import Site
-from tests.browser.wire import Wire, bad_gateway, cut_after, disguised, held_back, lost, open_wire, silent_after
+from tests.browser.wire import (
+    Wire,
+    bad_gateway,
+    beheaded,
+    cut_after,
+    disguised,
+    held_back,
+    lost,
+    open_wire,
+    silent_after,
+)
 
 ORDER = {"input": {"prompt": "The sailboat drifts on.", "image_url": "https://example.com/boat.jpg"}}
 SLOW, LONG = ({"input": ORDER["input"] | {"prompt": f"A boat. [[fault:slow={times}]]"}} for times in (3, 8))
@@ -164,6 +174,22 @@ def test_events__come_once_each_though_the_stream_is_cut(visit: Page, reelay: Re
     assert visit.run("() => following") == [[job, step] for step in STEPS]
     assert len(wire.passed("GET /v1/events")) == 3
     wire.wait_open(0)
+
+
+def test_events__none_is_missed_though_nothing_of_the_first_stream_arrived(
+    visit: Page, reelay: Reelay, wire: Wire
+) -> None:
+    wire.troubles += [("GET /v1/events", beheaded)]
+    visit.run(
+        """() => {
+          window.following = (async () => {
+            for await (const { type, data } of reelay.events()) return [data.job_id, type];
+          })();
+        }"""
+    )
+    wire.wait_answered("GET /v1/events")
+    job = reelay.post("/v1/jobs", ORDER)["id"]
+    assert visit.run("() => following") == [job, "job.created"]
 
 
 def test_events__are_polled_where_streams_do_not_pass(visit: Page, reelay: Reelay, wire: Wire) -> None:

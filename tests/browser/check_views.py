@@ -125,6 +125,7 @@ def test_gallery__stands_still_for_whoever_asks_for_it(insider: Person, reelay: 
 def test_job__shows_code_that_repeats_it(insider: Person, reelay: Reelay) -> None:
     prompt = 'A boat called "Anna\'s"; <b>bold</b>'
     job = reelay.post("/v1/jobs", {"model": "veo2", "input": {"prompt": prompt, "duration": 5}})
+    reelay.client.get(f"/v1/jobs/{job['id']}", params={"wait": 60}).raise_for_status()
     insider.goes_to(f"jobs/{job['id']}")
     insider.sees_text(prompt, within="main h1")
     shown = json.loads(insider.sees("document.querySelector('main pre')?.innerText"))

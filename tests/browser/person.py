@@ -70,12 +70,12 @@ class Person:
         self.page.ask("Emulation.setEmulatedMedia", features=listed)
 
     def points_at(self, selector: str, text: str = "") -> tuple[float, float]:
-        """Move the mouse there; what is not there yet is waited for."""
+        """Move the mouse there; what is not there yet is waited for, and what moves away is followed."""
         matches = f"one.textContent.includes({json.dumps(text)}) && one.checkVisibility()"
         self.sees(f"[...document.querySelectorAll({json.dumps(selector)})].some((one) => {matches})")
-        x, y = self.page.run(PLACE, selector, text)
+        x, y = place = self.page.run(PLACE, selector, text)
         self.page.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-        return x, y
+        return (x, y) if self.page.run(PLACE, selector, text) == place else self.points_at(selector, text)
 
     def clicks(self, selector: str, text: str = "") -> None:
         x, y = self.points_at(selector, text)

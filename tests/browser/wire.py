@@ -57,6 +57,11 @@ def cut_after(words: bytes) -> Trouble:
     return cut
 
 
+def beheaded(piece: bytes) -> tuple[bytes, bool]:
+    """Cut the connection after the answer's head, before anything of its body."""
+    return piece[: piece.index(b"\r\n\r\n") + 4], False
+
+
 def silent_after(words: bytes) -> Trouble:
     """Let nothing pass any more after the piece with these words, though the connection stands."""
     is_silent = False
