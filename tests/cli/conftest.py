@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from tests import canary, forks
-from tests.acceptance.processes import Deployment, Process, clean_environment, ledger, sandbox
+from tests.acceptance.processes import Deployment, Process, clean_environment, sandbox
 from tests.factories import picture
 from tests.forks import Forked
 
@@ -36,10 +36,14 @@ class Served:
     def environment(self) -> dict[str, str]:
         return {"REELAY_URL": self.url, "REELAY_KEY": self.key, "COLUMNS": "200"}
 
-    def sold(self) -> int:
-        """Return how many generations were bought so far."""
-        count: int = ledger(self.upstream_url)["count"]
-        return count
+    def newest(self) -> str | None:
+        """Return the id of the newest job: a command that leaves it as it is has ordered nothing.
+
+        What the upstream sold would tell less: a job of another test, left to itself, may be bought meanwhile.
+        """
+        with self.client() as client:
+            jobs = client.get("/v1/jobs?limit=1").json()["data"]
+        return jobs[0]["id"] if jobs else None
 
     def client(self) -> httpx2.Client:
         return httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30)

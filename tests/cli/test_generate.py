@@ -102,7 +102,7 @@ def test_generate__takes_a_file_id(reelay: Run) -> None:
 
 
 def test_dry_run__prices_and_spends_nothing(reelay: Run, served: Served, folder: Path) -> None:
-    sold = served.sold()
+    newest = served.newest()
     done = reelay("generate", "cat.jpg", "dog.png", "-p", "A pet", "--dry-run")
     assert done.returncode == 0, done.stderr
     rows = [line.split("\t") for line in done.stdout.splitlines()]
@@ -111,7 +111,7 @@ def test_dry_run__prices_and_spends_nothing(reelay: Run, served: Served, folder:
         ("dog.png", "2.50 USD", "yes"),
     ]
     assert "5.00 USD together" in done.stderr
-    assert served.sold() == sold
+    assert served.newest() == newest
     assert not list(folder.glob("*.mp4"))
 
 
@@ -124,9 +124,9 @@ def test_dry_run__tells_what_would_be_refused(reelay: Run) -> None:
 
 
 def test_generate__refuses_above_the_limit(reelay: Run, served: Served) -> None:
-    sold = served.sold()
+    newest = served.newest()
     done = reelay("generate", "cat.jpg", "-p", "x", "--max-cost-usd", "2.49")
-    assert (done.returncode, served.sold()) == (1, sold)
+    assert (done.returncode, served.newest()) == (1, newest)
     assert "above its 'max_cost_usd'" in done.stderr
 
 
@@ -140,9 +140,9 @@ def test_detach__prints_ids_and_does_not_wait(reelay: Run, served: Served) -> No
 
 def test_generate__never_overwrites_unless_told(reelay: Run, served: Served, folder: Path) -> None:
     (folder / "cat.mp4").write_text("mine")
-    sold = served.sold()
+    newest = served.newest()
     refused = reelay("generate", "cat.jpg", "-p", "A cat")
-    assert (refused.returncode, served.sold()) == (2, sold)
+    assert (refused.returncode, served.newest()) == (2, newest)
     assert "cat.mp4 exists" in refused.stderr and "--force" in refused.stderr
     assert (folder / "cat.mp4").read_text() == "mine"
     assert reelay("generate", "cat.jpg", "-p", "A cat", "--force").returncode == 0
@@ -191,9 +191,9 @@ def test_connect__a_service_that_is_away_is_another_code(reelay: Run) -> None:
     ],
 )
 def test_generate__refuses_before_it_buys(reelay: Run, served: Served, arguments: list[str], says: str) -> None:
-    sold = served.sold()
+    newest = served.newest()
     done = reelay("generate", *arguments, "-p", "x")
-    assert (done.returncode, served.sold()) == (2, sold)
+    assert (done.returncode, served.newest()) == (2, newest)
     assert says in done.stderr.replace("\n", " ")
 
 
