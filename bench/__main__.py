@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import claim, create, events, figures, read, start
+from bench import claim, costs, create, events, figures, read, start
 from bench.figures import Figure
 from bench.plan import KINDS, Loader, Plan
 
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "read": read.measure,
     "create": create.measure,
     "claim": claim.measure,
+    "costs": costs.measure,
     "events": events.measure,
 }
 RESULTS = Path(__file__).with_name("results")
