@@ -1,0 +1,63 @@
+"""What transactions cost, as `make bench BENCH=costs` has measured it, and what their parts cost by that."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SEEN = Path(__file__).with_name("costs.json")
+"""What was measured on the machine that docs/scaling.md speaks of."""
+IN_FLIGHT = 10_000
+"""So many jobs were in flight when the costs were measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Milliseconds of one transaction: from its beginning to its commit, of our processor, of the server's."""
+
+    wall_ms: float = 0.0
+    own_ms: float = 0.0
+    server_ms: float = 0.0
+    statements: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.wall_ms + other.wall_ms,
+            self.own_ms + other.own_ms,
+            self.server_ms + other.server_ms,
+            self.statements + other.statements,
+        )
+
+    def __mul__(self, times: float) -> "Cost":
+        return Cost(self.wall_ms * times, self.own_ms * times, self.server_ms * times, self.statements * times)
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return self + other * -1
+
+
+def read(path: Path = SEEN) -> dict[str, Cost]:
+    """Return what one of each costs, from the JSON of `make bench BENCH=costs`."""
+    told: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    medians = {figure["name"]: figure["median"] for figure in told["figures"]["costs"]}
+
+    def of(name: str) -> Cost:
+        parts = (medians.get(f"{name}: {part}", 0.0) for part in ("own", "server", "statements"))
+        return Cost(medians[name], *parts)
+
+    look, claim = of("look at an empty gate"), of("claim polls in vain")
+    crowded = of("look at the gate in vain")
+    return {
+        "create": of("create"),
+        "look": look,
+        "count one in flight": (crowded - look) * (1 / IN_FLIGHT),
+        "admit one": (of("admit 100") - crowded) * 0.01,
+        "send": of("mark as sending") + of("keep the answer"),
+        "settle a bought one": of("settle a bought one"),
+        "claim polls": claim,
+        "claim one poll": (of("claim 100 polls") - claim) * 0.01,
+        "poll": Cost(own_ms=medians["poll"]),
+        "settle a finished one": of("settle a finished one"),
+        "claim saves": of("claim saves in vain"),
+        "claim one save": of("claim 1 save") - of("claim saves in vain"),
+        "settle a saved one": of("settle a saved one"),
+    }
