@@ -33,18 +33,27 @@ class Admission:
         self._taken[project] -= 1
         self.occupied -= 1
 
+    @property
+    def has_work(self) -> bool:
+        """Whether there is room and somebody waits for it."""
+        return self.occupied < self.places and bool(self._waiting)
+
+    @property
+    def waiting(self) -> int:
+        """How many projects wait."""
+        return len(self._waiting)
+
     def waits(self, project: int) -> bool:
         return project in self._waiting
 
     def admit(self, now: float) -> list[tuple[int, int]]:
-        """Return the jobs that go now, each with its project: one of each project in turn, the longest waiting first."""
+        """Return the jobs that go now, each with its project: one of each in turn, the longest waiting first."""
         room = min(LARGEST_ADMISSION, self.places - self.occupied)
         turn = sorted(self._waiting, key=lambda project: (self._last[project], project))
         chosen: list[tuple[int, int]] = []
         while turn and room > len(chosen):
             turn = [project for project in turn if self._may_go(project)]
-            for project in turn[: room - len(chosen)]:
-                chosen.append((self._take(project), project))
+            chosen += [(self._take(project), project) for project in turn[: room - len(chosen)]]
         for _, project in chosen:
             self._last[project] = now
         return chosen

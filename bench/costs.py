@@ -1,17 +1,16 @@
 """What each transaction in a job's life costs on Postgres, among 10,000 jobs in flight: the simulation counts in these.
 
 One job after the other, so that nobody waits for anybody. `make bench BENCH=costs` measures them, and
-`python -m bench.simulate --costs FILE` takes them from the JSON file that it writes.
+`make simulate SIMULATE_ARGS="--costs FILE"` takes them from the JSON file that it writes.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
@@ -20,26 +19,31 @@ from pydantic import SecretStr
 
 from app.db import claims, durations, jobs, outcomes, queue, settling, submissions
 from app.db.claims import Lease
-from app.db.engine import Connection, Database
+from app.db.engine import Connection, Database, notify
+from app.db.signals import job_topic
 from app.db.tables import jobs as jobs_table
 from app.domain.ids import new_id
 from app.domain.job import Job, Submission
-from app.domain.pacing import seconds_to_next_poll
 from app.domain.states import JobState
 from app.upstream.client import UpstreamClient
+from app.upstream.wire import Generation
+from app.workers.poll import BATCH, Poller
+from app.workers.together import LARGEST_BATCH
 from bench import databases, seed, servers
 from bench.figures import Figure
 from bench.plan import Plan
-from bench.spent import IN_FLIGHT
+from bench.spent import ADMITTED, IN_FLIGHT, POLLERS
 
 T = TypeVar("T")
-BATCH = 100
+LED = 2 * BATCH
+"""So many jobs are led from the queue to the end in a round."""
 LOOKS = 10
 POLLS = 500
-POLLERS = 32
-"""So many a worker asks after at once."""
+NOBODY = "http://127.0.0.1:9"
 PENDING = b'{"id": "some-generation", "status": "generating"}'
 VIDEO: dict[str, Any] = {"key": "videos/some.mp4", "poster_key": None, "size_bytes": 1_400_000, "duration_seconds": 5.0}
+VIDEO_URL = "https://videos.example/some.mp4"
+CREDITS = 1_000_000
 
 
 @dataclass(slots=True)
@@ -74,16 +78,11 @@ def measure(plan: Plan) -> list[Figure]:
 
 def _figures(spent: dict[str, Spent]) -> Iterator[Figure]:
     for name, taken in spent.items():
-        yield Figure(
-            name=name,
-            unit="ms",
-            samples=taken.wall_ms,
-            note=f"{median(taken.statements):.0f} statements",
-        )
-        yield Figure(name=f"{name}: statements", unit="", samples=taken.statements)
-        yield Figure(name=f"{name}: own", unit="ms", samples=taken.own_ms)
-        if taken.server_ms:
-            yield Figure(name=f"{name}: server", unit="ms", samples=taken.server_ms)
+        yield Figure(name=name, unit="ms", samples=taken.wall_ms)
+        parts = (("statements", "", taken.statements), ("own", "ms", taken.own_ms), ("server", "ms", taken.server_ms))
+        for part, unit, samples in parts:
+            if samples:
+                yield Figure(name=f"{name}: {part}", unit=unit, samples=samples)
 
 
 class Book:
@@ -95,7 +94,7 @@ class Book:
         self._runner = runner
         self._statements = 0
         sa.event.listen(db.engine, "before_cursor_execute", self._count)
-        self._servers = self.run("", lambda conn: _server_pids(conn))
+        self._servers = self.run("", _server_pids)
 
     def _count(self, *given: Any) -> None:
         *_, parameters, _context, is_many = given
@@ -103,9 +102,13 @@ class Book:
 
     def run(self, name: str, work: Callable[[Connection], T]) -> T:
         """Run it as a worker does, its commit included, and note what it took under this name, if there is one."""
+        return self.wait(name, self.db.write(work))
+
+    def wait(self, name: str, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for a transaction that opens itself, and note what it took."""
         self._statements = 0
         served, own, began = self._served(), time.process_time(), time.perf_counter()
-        result = self._runner.run(self.db.write(work))
+        result = self._runner.run(work)
         wall, own, served = time.perf_counter() - began, time.process_time() - own, self._served() - served
         if name:
             spent = self.spent.setdefault(name, Spent())
@@ -115,6 +118,14 @@ class Book:
             if served:
                 spent.server_ms.append(1000 * served)
         return result
+
+    def commit(self, name: str, work: Callable[[Connection], object]) -> None:
+        """Do this and note how long its commit alone takes."""
+        with self.db.engine.connect() as conn:
+            work(conn)
+            began = time.perf_counter()
+            conn.commit()
+            self.spent.setdefault(name, Spent()).wall_ms.append(1000 * (time.perf_counter() - began))
 
     def _served(self) -> float:
         """Return the seconds of processor time that the server took for us; 0 where it is on another machine."""
@@ -140,26 +151,55 @@ def _book(url: str, runner: asyncio.Runner) -> Iterator[Book]:
 
 
 def _lead(book: Book) -> None:
-    """Lead one batch of jobs through its whole life."""
-    for number in range(BATCH):
-        book.run("create", lambda conn, number=number: _create(conn, book.db, number))  # type: ignore[misc]
+    """Lead some jobs through their whole life."""
     for _ in range(LOOKS):
-        book.run("look at the gate in vain", lambda conn: _admit(conn, book.db, places=0))
-    admitted = book.run("admit 100", lambda conn: _admit(conn, book.db, places=2 * IN_FLIGHT))
-    assert len(admitted) == BATCH, f"{len(admitted)} admitted"
-    for job, submission in admitted:
-        _buy(book, job, submission)
-    due = book.run("claim 100 polls", lambda conn: _claim_polls(conn, book.db))
-    assert len(due) == BATCH, f"{len(due)} due"
+        book.run("look at a full house", lambda conn: _admit(conn, book.db, places=0))
+    prepared = []
+    # One of the only project that waits, one of all projects, and then the most that are left of these.
+    for name, created, room in (("admit 1, alone", 1, 1), ("admit 1", LED - 1, 1), (f"admit {ADMITTED}", 0, ADMITTED)):
+        for number in range(created):
+            book.run("create", lambda conn, number=number: _create(conn, book.db, number))  # type: ignore[misc]
+        places = book.run("", claims.places_taken) + room
+        admitted = book.run(name, lambda conn, places=places: _admit(conn, book.db, places=places))  # type: ignore[misc]
+        assert len(admitted) == room, f"{len(admitted)} admitted"
+        prepared += admitted
+    prepared += book.run("", lambda conn: _admit(conn, book.db, places=2 * IN_FLIGHT))
+    assert len(prepared) == LED, f"{len(prepared)} prepared"
+    bought = [_buy(book, job, submission) for job, submission in prepared]
+    poller = Poller(book.db, UpstreamClient(NOBODY, api_key=SecretStr("not-a-key-of-anybody")))
+    for _ in range(LED // BATCH):
+        _, pause = book.run(f"claim {BATCH} polls", lambda conn: poller._claim(conn, BATCH))
+        assert pause == 0, "not as many were due"
     for _ in range(LOOKS):
-        book.run("claim polls in vain", lambda conn: _claim_polls(conn, book.db))
-    for job in due:
-        book.run("settle a finished one", lambda conn, job=job: _complete(conn, book.db, job))  # type: ignore[misc]
-    for _ in due:
-        [job] = book.run("claim 1 save", lambda conn: _claim_saves(conn, book.db))
-        book.run("settle a saved one", lambda conn, job=job: _saved(conn, book.db, job))  # type: ignore[misc]
+        _, pause = book.run("claim polls in vain", lambda conn: poller._claim(conn, BATCH))
+        assert pause > 0, "some were still due"
+    _end(book, poller, bought)
+
+
+def _end(book: Book, poller: Poller, bought: list[Job]) -> None:
+    """Settle the finished ones, a half by themselves and the others together, and save them all."""
+    generation = Generation(status="completed", word="completed", video_url=VIDEO_URL, credits=CREDITS)
+    alone, others = bought[: LED // 2], bought[LED // 2 :]
+    for job in alone:
+        book.wait("settle 1 finished", poller._settle_all([(job, generation)]))
+    for first in range(0, len(others), LARGEST_BATCH):
+        together = [(job, generation) for job in others[first : first + LARGEST_BATCH]]
+        book.wait(f"settle {LARGEST_BATCH} finished", poller._settle_all(together))
+    learned = [(job.model, job.input, 45.0) for job in others[:LARGEST_BATCH]]
+    for _ in range(LOOKS):
+        book.run("learn", lambda conn: durations.observe_all(conn, learned))
+        book.commit("commit what is told", lambda conn: _tell(conn, others[0]))
+    for _ in bought:
+        [saving] = book.run("claim 1 save", lambda conn: _claim_saves(conn, book.db))
+        book.run("settle a saved one", lambda conn, job=saving: _saved(conn, book.db, job))  # type: ignore[misc]
     for _ in range(LOOKS):
         book.run("claim saves in vain", lambda conn: _claim_saves(conn, book.db))
+
+
+def _tell(conn: Connection, job: Job) -> None:
+    """Write a little and tell of it, as each change of a job does."""
+    conn.execute(jobs_table.update().where(jobs_table.c.id == job.id).values(polled_at=sa.func.now()))
+    notify(conn, {job_topic(job.id)})
 
 
 def _create(conn: Connection, db: Database, number: int) -> None:
@@ -181,12 +221,13 @@ def _create(conn: Connection, db: Database, number: int) -> None:
 
 
 def _admit(conn: Connection, db: Database, *, places: int) -> list[tuple[Job, Submission]]:
+    """Admit as the submitter does, where the upstream takes so many at once."""
     now = db.now(conn)
     lease = Lease("bench", now + timedelta(minutes=1))
     return claims.admit(conn, now=now, max_in_flight=places, lease=lease, worker="bench", deployment="bench")
 
 
-def _buy(book: Book, job: Job, submission: Submission) -> None:
+def _buy(book: Book, job: Job, submission: Submission) -> Job:
     """The three transactions of a submission: what leaves, what was answered, where the job goes."""
 
     def mark(conn: Connection) -> None:
@@ -198,29 +239,14 @@ def _buy(book: Book, job: Job, submission: Submission) -> None:
         now, id_ = book.db.now(conn), f"gen-{job.id}"
         submissions.record_accepted(conn, submission.id, now=now, generation_id=id_, inference_id=id_, credits=None)
 
-    def settle(conn: Connection) -> None:
+    def settle(conn: Connection) -> Job:
         moved = settling.settle(conn, job.id, now=book.db.now(conn), lease_token=job.lease_token)
         assert moved is not None and moved.state is JobState.GENERATING
+        return moved
 
     book.run("mark as sending", mark)
     book.run("keep the answer", keep)
-    book.run("settle a bought one", settle)
-
-
-def _claim_polls(conn: Connection, db: Database) -> list[Job]:
-    """As the poller's `_claim`, but for what it tells its crew."""
-    now = db.now(conn)
-    due = claims.due_polls(conn, now=now, limit=BATCH)
-    if due:
-        learned = durations.read_all(conn)
-        pauses = {job.id: seconds_to_next_poll(0.0, learned.of(job.model, job.input)) for job in due}
-        claims.book_polls(conn, {id_: now + timedelta(seconds=60 + pause) for id_, pause in pauses.items()})
-    return due
-
-
-def _complete(conn: Connection, db: Database, job: Job) -> None:
-    url = "https://videos.example/some.mp4"
-    assert outcomes.completed(conn, job, url=url, credits_used=1_000_000, now=db.now(conn)) is not None
+    return book.run("settle a bought one", settle)
 
 
 def _claim_saves(conn: Connection, db: Database) -> list[Job]:

@@ -2,13 +2,22 @@
 
 import json
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
+
+from app.workers.poll import BATCH, Poller
+from app.workers.together import LARGEST_BATCH
 
 SEEN = Path(__file__).with_name("costs.json")
 """What was measured on the machine that docs/scaling.md speaks of."""
 IN_FLIGHT = 10_000
 """So many jobs were in flight when the costs were measured."""
+WAITING = 64
+"""So many projects wait where not one waits alone."""
+ADMITTED = 64
+POLLERS: int = signature(Poller).parameters["concurrency"].default
+"""So many a worker asks after at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +53,28 @@ def read(path: Path = SEEN) -> dict[str, Cost]:
         parts = (medians.get(f"{name}: {part}", 0.0) for part in ("own", "server", "statements"))
         return Cost(medians[name], *parts)
 
-    look, claim = of("look at an empty gate"), of("claim polls in vain")
-    crowded = of("look at the gate in vain")
+    look, full = of("look at an empty gate"), of("look at a full house")
+    alone, one, many = of("admit 1, alone"), of("admit 1"), of(f"admit {ADMITTED}")
+    admit_one = (many - one) * (1 / (ADMITTED - 1))
+    claim, finished = of("claim polls in vain"), of("settle 1 finished")
+    end_one = (of(f"settle {LARGEST_BATCH} finished") - finished) * (1 / (LARGEST_BATCH - 1))
+    told, learn = of("commit what is told"), of("learn")
     return {
         "create": of("create"),
         "look": look,
-        "count one in flight": (crowded - look) * (1 / IN_FLIGHT),
-        "admit one": (of("admit 100") - crowded) * 0.01,
+        "count one in flight": (full - look) * (1 / IN_FLIGHT),
+        "pass the gate": alone - full - (full - look) - admit_one,
+        "look at a project": (one - alone) * (1 / (WAITING - 1)),
+        "admit one": admit_one,
         "send": of("mark as sending") + of("keep the answer"),
         "settle a bought one": of("settle a bought one"),
         "claim polls": claim,
-        "claim one poll": (of("claim 100 polls") - claim) * 0.01,
+        "claim one poll": (of(f"claim {BATCH} polls") - claim) * (1 / BATCH),
         "poll": Cost(own_ms=medians["poll"]),
-        "settle a finished one": of("settle a finished one"),
+        "settle finished": finished - end_one,
+        "settle a finished one": end_one,
+        "learn": learn,
+        "commit": told,
         "claim saves": of("claim saves in vain"),
         "claim one save": of("claim 1 save") - of("claim saves in vain"),
         "settle a saved one": of("settle a saved one"),
