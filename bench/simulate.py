@@ -37,6 +37,7 @@ class Report:
     looks_per_second: float
     gate_busy: float
     learning_busy: float
+    telling_busy: float
     database_cores: float
     worker_cores: float
     """Of all workers together."""
@@ -65,6 +66,7 @@ def report(done: Simulation) -> Report:
         looks_per_second=(done.done["look"] + done.done["claim polls"] + done.done["claim saves"]) / seconds,
         gate_busy=done.gate_held / seconds,
         learning_busy=done.learning_held / seconds,
+        telling_busy=done.telling_held / seconds,
         database_cores=total.server_ms / 1000 / seconds,
         worker_cores=total.own_ms / 1000 / seconds,
     )
@@ -103,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _lines(found: Report, scenario: Scenario) -> Iterator[str]:
-    yield f"{scenario.jobs:,} jobs, {scenario.workers} workers, {scenario.places:,} places upstream, seed {scenario.seed}"
+    yield f"{scenario.jobs:,} jobs, {scenario.workers} workers, {scenario.places:,} places, seed {scenario.seed}"
     for name, text in (
         ("virtual time", f"{found.hours:.1f} h"),
         ("jobs", f"{found.jobs_per_second:.1f}/s"),
@@ -117,6 +119,7 @@ def _lines(found: Report, scenario: Scenario) -> Iterator[str]:
         ("claims and looks", f"{found.looks_per_second:,.0f}/s"),
         ("gate held", f"{found.gate_busy:.0%}"),
         ("durations row held", f"{found.learning_busy:.0%}"),
+        ("commits with NOTIFY", f"{found.telling_busy:.0%} of the time"),
         ("processor, database", f"{found.database_cores:.2f} cores"),
         ("processor, workers", f"{found.worker_cores:.2f} cores, {found.worker_cores / scenario.workers:.3f} each"),
     ):

@@ -58,7 +58,7 @@ def read(path: Path = SEEN) -> dict[str, Cost]:
     admit_one = (many - one) * (1 / (ADMITTED - 1))
     claim, finished = of("claim polls in vain"), of("settle 1 finished")
     end_one = (of(f"settle {LARGEST_BATCH} finished") - finished) * (1 / (LARGEST_BATCH - 1))
-    told, learn = of("commit what is told"), of("learn")
+    commit, learn = of("commit what is told"), of("learn")
     return {
         "create": of("create"),
         "look": look,
@@ -74,7 +74,7 @@ def read(path: Path = SEEN) -> dict[str, Cost]:
         "settle finished": finished - end_one,
         "settle a finished one": end_one,
         "learn": learn,
-        "commit": told,
+        "commit": commit,
         "claim saves": of("claim saves in vain"),
         "claim one save": of("claim 1 save") - of("claim saves in vain"),
         "settle a saved one": of("settle a saved one"),
