@@ -61,7 +61,7 @@ def report(done: Simulation) -> Report:
         upstream_per_second=(done.done["poll"] + done.done["send"]) / seconds,
         fairness=jain(done.admitted_in_crowd),
         turn_seconds=done.scenario.projects * seconds / jobs,
-        worst_wait_seconds=max(_quantile(sorted(waited), 0.99) for waited in waits.values()),
+        worst_wait_seconds=max((_quantile(sorted(waited), 0.99) for waited in waits.values()), default=0.0),
         statements_per_second=total.statements / seconds,
         looks_per_second=(done.done["look"] + done.done["claim polls"] + done.done["claim saves"]) / seconds,
         gate_busy=done.gate_held / seconds,
