@@ -85,7 +85,8 @@ def main() -> None:
     """Run the scenario that the arguments describe and print what it shows."""
     given = _parser().parse_args()
     asked = {field.name: getattr(given, field.name) for field in fields(Scenario) if field.name != "costs"}
-    simulation = Simulation(Scenario(**asked, costs=spent.read(given.costs)))
+    costs = spent.turned(spent.read(given.costs), given.turn)
+    simulation = Simulation(Scenario(**asked, costs=costs))
     began = time.perf_counter()
     simulation.run()
     for line in _lines(report(simulation), simulation.scenario):
@@ -101,6 +102,14 @@ def _parser() -> argparse.ArgumentParser:
             value = getattr(usual, field.name)
             parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(value), default=value)
     parser.add_argument("--costs", type=Path, default=spent.SEEN, help="the JSON of `make bench BENCH=costs`")
+    of_all = ", ".join(spent.read())
+    parser.add_argument(
+        "--turn",
+        action="append",
+        default=[],
+        metavar="NAME=FACTOR",
+        help=f"let it cost so many times as much: {of_all}",
+    )
     return parser
 
 

@@ -174,7 +174,7 @@ class Simulation:
         took = seconds["pass the gate"] + counted * seconds["count one in flight"]
         took += lanes * seconds["look at a project"] + len(chosen) * seconds["admit one"]
         ready = self.now + took
-        committed = self._tell(ready - seconds["commit"]) if chosen else ready
+        committed = self._tell(ready) if chosen else ready
         self.gate_held += committed - self.now
         for job, project in chosen:
             self.admitted[job] = committed
@@ -194,7 +194,7 @@ class Simulation:
         self.ends[job] = self.now + self._random.lognormvariate(self._mu, self._sigma)
         self.done["send"] += 1
         self.done["settle a bought one"] += 1
-        settled = self._tell(self.now + self._seconds["settle a bought one"] - self._seconds["commit"])
+        settled = self._tell(self.now + self._seconds["settle a bought one"])
         heapq.heappush(self._events, (settled, WATCHED, job))
 
     def _watched(self, job: int) -> None:
@@ -268,7 +268,7 @@ class Simulation:
     def _learn(self, worker: int) -> None:
         """Wait for those that learn, then hold the durations until all of this is committed."""
         began = max(self.now, self._learning_free)
-        self._learning_free = self._tell(began + self._seconds["learn"] - self._seconds["commit"])
+        self._learning_free = self._tell(began + self._seconds["learn"])
         self.learning_held += self._learning_free - began
         heapq.heappush(self._events, (self._learning_free, WRITTEN, worker))
 

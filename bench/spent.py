@@ -1,6 +1,7 @@
 """What transactions cost, as `make bench BENCH=costs` has measured it, and what their parts cost by that."""
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -45,7 +46,7 @@ class Cost:
 
 
 def read(path: Path = SEEN) -> dict[str, Cost]:
-    """Return what one of each costs, from the JSON of `make bench BENCH=costs`."""
+    """Return what one of each costs, from the JSON of `make bench BENCH=costs`; commits that are told by themselves."""
     told: dict[str, Any] = json.loads(path.read_text("utf-8"))
     medians = {figure["name"]: figure["median"] for figure in told["figures"]["costs"]}
 
@@ -63,19 +64,30 @@ def read(path: Path = SEEN) -> dict[str, Cost]:
         "create": of("create"),
         "look": look,
         "count one in flight": (full - look) * (1 / IN_FLIGHT),
-        "pass the gate": alone - full - (full - look) - admit_one,
+        "pass the gate": alone - full - (full - look) - admit_one - commit,
         "look at a project": (one - alone) * (1 / (WAITING - 1)),
         "admit one": admit_one,
         "send": of("mark as sending") + of("keep the answer"),
-        "settle a bought one": of("settle a bought one"),
+        "settle a bought one": of("settle a bought one") - commit,
         "claim polls": claim,
         "claim one poll": (of(f"claim {BATCH} polls") - claim) * (1 / BATCH),
         "poll": Cost(own_ms=medians["poll"]),
-        "settle finished": finished - end_one,
+        "settle finished": finished - end_one - commit,
         "settle a finished one": end_one,
-        "learn": learn,
+        "learn": learn - commit,
         "commit": commit,
         "claim saves": of("claim saves in vain"),
         "claim one save": of("claim 1 save") - of("claim saves in vain"),
         "settle a saved one": of("settle a saved one"),
     }
+
+
+def turned(costs: Mapping[str, Cost], turns: Iterable[str]) -> dict[str, Cost]:
+    """Return the costs, those that a turn such as `look=0.5` names so many times as high."""
+    changed = dict(costs)
+    for turn in turns:
+        name, _, factor = turn.partition("=")
+        if name not in changed or not factor.replace(".", "", 1).isdecimal():
+            raise SystemExit(f"Cannot turn {turn!r}: give NAME=FACTOR, with a name of {', '.join(costs)}.")
+        changed[name] *= float(factor)
+    return changed

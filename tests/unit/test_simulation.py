@@ -33,6 +33,7 @@ def test_simulation__every_job_ends_once_and_no_place_is_taken_twice() -> None:
     steps = zip(done.created, done.admitted, done.started, done.ends, done.noticed, strict=True)
     assert all(created <= admitted < started < ends < noticed for created, admitted, started, ends, noticed in steps)
     assert done.done["settle a finished one"] == done.done["admit one"] == done.done["send"] == 2_000
+    assert max(done.gate_held, done.learning_held, done.telling_held) <= done.now
     changes = [(at, 1) for at in done.admitted] + [(at, -1) for at in done.noticed]
     taken = most = 0
     for _, change in sorted(changes):
