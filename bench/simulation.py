@@ -46,7 +46,7 @@ class Scenario:
     projects: int = 64
     crowds: int = 8
     crowded_share: float = 0.7
-    arrivals_per_second: float = 60.0
+    arrivals_per_second: float = 70.0
     """Of all projects that are no crowds."""
     median_seconds: float = 45.0
     p90_seconds: float = 50.0
