@@ -9,11 +9,11 @@ ENV PIP_CACHE_DIR=/var/cache/pip \
 WORKDIR /src
 RUN ["/usr/local/bin/python3", "-m", "venv", "/opt/reelay"]
 # A package mirror, or a CA of your own, comes in as a secret and stays out of the image.
-COPY requirements.lock ./
+COPY requirements-otel.lock ./
 RUN --mount=type=cache,target=/var/cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca_bundle \
-    /opt/reelay/bin/python -m pip install --require-hashes --requirement requirements.lock
+    /opt/reelay/bin/python -m pip install --require-hashes --requirement requirements-otel.lock
 COPY pyproject.toml README.md LICENSE alembic.ini ./
 COPY app app
 COPY migrations migrations

@@ -9,7 +9,7 @@ PROMTOOL ?= promtool
 PYTEST_ARGS ?= -n 2 --dist worksteal
 
 # Tests must not see the keys, or the settings, of the person who runs them.
-CLEAN_ENV := env -u AIML_API_KEY $$(env | sed -n 's/^\(REELAY_[A-Za-z0-9_]*\)=.*/-u \1/p')
+CLEAN_ENV := env -u AIML_API_KEY $$(env | sed -n -e 's/^\(REELAY_[A-Za-z0-9_]*\)=.*/-u \1/p' -e 's/^\(OTEL_[A-Z_]*\)=.*/-u \1/p')
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
@@ -84,13 +84,14 @@ simulate: $(VENV)/.ready-dev ## Lead a million jobs through a hundred workers in
 torture: $(VENV)/.ready-dev ## Kill, stall and fail workers at every commit and every call, then count purchases (TORTURE_ARGS=--seed 7)
 	@$(CLEAN_ENV) $(BIN)/python -m torture $(TORTURE_ARGS)
 
-lock: $(BIN)/pip ## Write both locks anew, keeping versions where possible (UPGRADE=1: take the newest)
+lock: $(BIN)/pip ## Write the locks anew, keeping versions where possible (UPGRADE=1: take the newest)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		$(BIN)/python -m venv "$$folder" && "$$folder/bin/pip" install --quiet uv && \
 		compile() { "$$folder/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) "$$@" pyproject.toml; } && \
 		compile --extra build --output-file requirements.lock && \
-		compile --extra build --extra dev --output-file requirements-dev.lock
+		compile --extra build --extra otel --constraint requirements.lock --output-file requirements-otel.lock && \
+		compile --extra build --extra dev --extra otel --output-file requirements-dev.lock
 
 clean: ## Remove what was installed and cached; data/ stays
 	@rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -13,7 +13,7 @@ import structlog
 import uvicorn
 from uvicorn import Config
 
-from app import back_room, metrics
+from app import back_room, metrics, tracing
 from app.api.callers import Desk, KeyRing
 from app.api.connection import BoundedConnection
 from app.api.deps import House
@@ -72,6 +72,8 @@ async def opened(settings: Settings, role: Role) -> AsyncIterator[House]:
     Raises SettingsError, one line, for whatever an operator can mend.
     """
     async with AsyncExitStack() as stack:
+        tracing.start()
+        stack.push_async_callback(tracing.stop)
         db = open_database(settings)
         stack.callback(db.close)
         db.time_read, db.time_write = metrics.READ_SECONDS.observe, metrics.WRITE_SECONDS.observe

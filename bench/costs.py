@@ -22,13 +22,13 @@ from app.db.claims import Lease
 from app.db.engine import Connection, Database, notify
 from app.db.signals import job_topic
 from app.db.tables import jobs as jobs_table
+from app.db.together import LARGEST_BATCH
 from app.domain.ids import new_id
 from app.domain.job import Job, Submission
 from app.domain.states import JobState
 from app.upstream.client import UpstreamClient
 from app.upstream.wire import Generation
 from app.workers.poll import BATCH, Poller
-from app.workers.together import LARGEST_BATCH
 from bench import databases, seed, servers
 from bench.figures import Figure
 from bench.plan import Plan
@@ -217,7 +217,7 @@ def _create(conn: Connection, db: Database, number: int) -> None:
         due_at=now,
         created_at=now,
     )
-    queue.arrival(conn, jobs.insert(conn, job))
+    queue.arrivals(conn, [jobs.insert(conn, job)])
 
 
 def _admit(conn: Connection, db: Database, *, places: int) -> list[tuple[Job, Submission]]:

@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from inspect import signature
 
+from app.db.together import LARGEST_BATCH
 from app.domain.job import Priority
 from app.domain.pacing import Durations, seconds_to_next_poll
 from app.workers.loop import REST_SECONDS
 from app.workers.poll import BATCH, Poller
 from app.workers.submit import Submitter
-from app.workers.together import LARGEST_BATCH
 from bench import spent
 from bench.admission import Admission
 from bench.spent import POLLERS, Cost

@@ -7,8 +7,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from app.db.together import LARGEST_BATCH
 from app.workers.poll import BATCH, Poller
-from app.workers.together import LARGEST_BATCH
 
 SEEN = Path(__file__).with_name("costs.json")
 """What was measured on the machine that docs/scaling.md speaks of."""

@@ -7,7 +7,7 @@ SQLite databases with their logs, stored objects, the logs of servers. What is s
 
 import mmap
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,13 @@ def in_postgres(url: str) -> list[str]:
         return sorted({name for (name,) in connection.execute(query)}) if tables else []
 
 
+def note_printed(command: Any, printed: Iterable[str | bytes | None]) -> None:
+    """Note the command if it printed the key."""
+    texts = [part if isinstance(part, str) else (part or b"").decode("utf-8", "replace") for part in printed]
+    if any(UPSTREAM_KEY in text for text in texts):
+        note(f"what this printed: {command}")
+
+
 @contextmanager
 def watching(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Note every answer, and everything a command prints, that shows the key."""
@@ -88,12 +95,7 @@ def watching(patch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def watched_communicate(process: Any, *given: Any, **named: Any) -> Any:
         printed = communicate(process, *given, **named)
-        if any(
-            UPSTREAM_KEY in (part if isinstance(part, str) else part.decode("utf-8", "replace"))
-            for part in printed
-            if part
-        ):
-            note(f"what this printed: {process.args}")
+        note_printed(process.args, printed)
         return printed
 
     patch.setattr(httpx2.Response, "read", watched_read)

@@ -21,8 +21,9 @@ from app.api.remembered import Remembered
 from app.api.remembered_jobs import RememberedJobs
 from app.catalogue.catalogue import Catalogue
 from app.db.engine import Connection, Database
+from app.db.together import Together
 from app.domain.actor import LONGEST_ADDRESS, Actor
-from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied
+from app.domain.errors import AuthenticationFailed, InvalidRequest, NotFound, PermissionDenied, Unavailable
 from app.domain.figures import Figures
 from app.domain.listing import ListedModel
 from app.domain.money import Estimate
@@ -82,6 +83,8 @@ class House:
     prices: Remembered[dict[str, Any]] = field(default_factory=lambda: Remembered(30.0))
     listing: Remembered[list[ListedModel]] = field(default_factory=lambda: Remembered(30.0))
     rates: Rates = field(default_factory=Rates)
+    wishes: Together[Any, Any] = field(default_factory=lambda: Together(largest=64, final=(Unavailable,)))
+    """New jobs that wait to be written, each by `making.make_all`."""
     feed: Feed = field(default_factory=Feed)
     figures: Remembered[Figures] = field(default_factory=lambda: Remembered(5.0, share=0.05))
     readiness: Remembered[tuple[str, list[str]]] = field(default_factory=lambda: Remembered(1.0))

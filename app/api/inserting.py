@@ -1,8 +1,9 @@
 """The row of a new job that an order makes, and of the files that came along."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from app import tracing
 from app.api import estimating, reusing, uploads
 from app.api.callers import Caller
 from app.api.intake import Intake
@@ -22,6 +23,14 @@ class Placed:
     intake: Intake
     quoted: Estimate
     caller: Caller
+    traceparent: str | None = field(default_factory=tracing.traceparent)
+    """Read here, since the row is made in a thread of the database's."""
+
+
+def is_plain(placed: Placed) -> bool:
+    """Tell whether the job is a row and nothing else: no file goes with it, nor an address for its own events."""
+    intake = placed.intake
+    return not intake.uploads and not intake.named and placed.order.request.webhook_url is None
 
 
 def insert(conn: Connection, now: datetime, *, job_id: str, placed: Placed, copy: Copy | None) -> Job:
@@ -31,7 +40,7 @@ def insert(conn: Connection, now: datetime, *, job_id: str, placed: Placed, copy
         # Before the files: whoever deletes a job locks them after it as well.
         reusing.require_kept(conn, copy, house=intake.house, caller=caller, now=now)
     prints = uploads.record(conn, intake, caller=caller, now=now)
-    job = _row(placed, job_id=job_id, prints=prints, now=now)
+    job = row(placed, now, job_id=job_id, prints=prints)
     if job.webhook_url is not None:
         webhooks.default_of(conn, caller.key, sealer=intake.house.sealer, now=now)
     named = files.references([place.value for place in placed.order.model.media_in(intake.input)])
@@ -40,7 +49,8 @@ def insert(conn: Connection, now: datetime, *, job_id: str, placed: Placed, copy
     return jobs.insert(conn, job, file_ids=named)
 
 
-def _row(placed: Placed, *, job_id: str, prints: uploads.Prints, now: datetime) -> Job:
+def row(placed: Placed, now: datetime, *, job_id: str, prints: uploads.Prints) -> Job:
+    """Return the job as it is once its first event is written."""
     order, intake, caller, quoted = placed.order, placed.intake, placed.caller, placed.quoted
     request, seconds = order.request, order.request.start_within_seconds
     return Job(
@@ -62,6 +72,8 @@ def _row(placed: Placed, *, job_id: str, prints: uploads.Prints, now: datetime) 
         on_unconfirmed=request.on_unconfirmed,
         start_by=None if seconds is None else now + timedelta(seconds=seconds),
         webhook_url=request.webhook_url,
+        traceparent=placed.traceparent,
+        event_count=1,
         due_at=now,
         created_at=now,
     )

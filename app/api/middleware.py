@@ -69,7 +69,7 @@ class FrontDoor:
             answer_seconds = None if waited or not answered.began_at else answered.began_at - started_at
             metrics.served(scope["method"], route, answered.status, seconds=answer_seconds)
             _log_access(scope, route, answered.status, request_id=request_id, seconds=ended_at - started_at)
-            structlog.contextvars.unbind_contextvars("job_id")  # of a job that was made
+            structlog.contextvars.unbind_contextvars("job_id", "trace_id")  # of a job that was made
 
     async def _serve(self, scope: Scope, receive: Receive, answered: "_Answer") -> None:
         try:
@@ -158,6 +158,8 @@ def _log_access(scope: Scope, route: str | None, status: int | None, *, request_
 
 
 def _job_named(scope: Scope) -> dict[str, str]:
-    """Return the job that was made, or that the path names: so that one word finds all lines of a job."""
-    named = structlog.contextvars.get_contextvars().get("job_id") or scope.get("path_params", {}).get("job_id")
-    return {} if named is None else {"job_id": quote(named[:100])}
+    """Return the job that was made or that the path names, and its trace: so one word finds all lines of a job."""
+    bound = structlog.contextvars.get_contextvars()
+    named = bound.get("job_id") or scope.get("path_params", {}).get("job_id")
+    traced = {"trace_id": bound["trace_id"]} if "trace_id" in bound else {}
+    return traced if named is None else traced | {"job_id": quote(named[:100])}

@@ -1,9 +1,10 @@
 """A new job made of an old one: of the same request, or with another prompt."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from app import tracing
 from app.api import estimating, offering, orders, reusing, uploads
 from app.api.callers import Caller
 from app.api.deps import House
@@ -23,6 +24,7 @@ class Terms:
     caller: Caller
     offer: Offer
     rules: Mapping[str, Any]
+    traceparent: str | None = field(default_factory=tracing.traceparent)
 
 
 async def terms(house: House, caller: Caller) -> Terms:
@@ -102,6 +104,7 @@ def _insert(
         on_unconfirmed=original.on_unconfirmed,
         start_by=None if original.start_by is None else now + (original.start_by - original.created_at),
         webhook_url=original.webhook_url,
+        traceparent=terms.traceparent,
         due_at=now,
         created_at=now,
         retried_from=origin.retried_from,

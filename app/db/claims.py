@@ -179,7 +179,11 @@ _NEXT_POLL = sa.select(T.due_at).where(*_WATCHED).order_by(T.due_at).limit(1)
 _BOOK_POLL = (
     jobs_table.update()
     .where(T.id == sa.bindparam("job"))
-    .values(due_at=sa.bindparam("next_at", type_=T.due_at.type), polled_at=sa.bindparam("now", type_=T.polled_at.type))
+    .values(
+        due_at=sa.bindparam("next_at", type_=T.due_at.type),
+        polled_at=sa.bindparam("now", type_=T.polled_at.type),
+        polls=sa.func.coalesce(T.polls, 0) + 1,
+    )
 )
 
 

@@ -51,6 +51,20 @@ def insert_if_absent(conn: Connection, table: sa.Table, **values: Any) -> bool:
     return conn.execute(statement).first() is not None
 
 
+def given_rows(dialect: str, **columns: type[sa.types.TypeEngine[Any]]) -> sa.FromClause:
+    """A table of the rows, dicts with these names, that a statement is given as its parameter `rows`.
+
+    One parameter for any number of rows: the statement is the same for all of them, and so is its plan.
+    """
+    rows = sa.bindparam("rows", type_=sa.JSON())
+    if dialect == "postgresql":
+        listed = [sa.column(name, kind) for name, kind in columns.items()]
+        return sa.func.json_to_recordset(rows).table_valued(*listed, name="given").render_derived(with_types=True)
+    each = sa.func.json_each(rows).table_valued("value", name="each")
+    named = [sa.func.json_extract(each.c.value, f"$.{name}", type_=kind).label(name) for name, kind in columns.items()]
+    return sa.select(*named).select_from(each).subquery("given")
+
+
 def one_of(column: sa.Column[str], allowed: Iterable[str]) -> sa.ColumnElement[bool]:
     """`column IN (...)` with the words spelled out: a partial index does not match bound parameters.
 

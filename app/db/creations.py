@@ -1,6 +1,7 @@
 """What was asked for, and what was made of it, so that asking again makes nothing new."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.db.columns import given_rows
 from app.db.tables import UtcDateTime, creations
 
 KEPT = timedelta(hours=24)
@@ -71,20 +73,7 @@ def remember(
 
     On Postgres this waits for a transaction under way that notes the same key. `answer` is None without a key.
     """
-    kept = KEPT_WITHOUT_A_KEY if asked.idempotency_key is None else KEPT
-    row = {
-        "made_id": made_id,
-        "project_id": asked.project_id,
-        "subject": asked.subject,
-        "idempotency_key": asked.idempotency_key,
-        "key_id": asked.key_id,
-        "fingerprint": asked.fingerprint,
-        "counts": _bit(asked),
-        "answer": answer,
-        "created_at": now,
-        "expires_at": now + kept,
-        "stands_for": stands_for,
-    }
+    row = _row(asked, made_id, answer=answer, now=now, stands_for=stands_for)
     if asked.idempotency_key is None:
         conn.execute(_INSERT, row)
         return None
@@ -93,14 +82,43 @@ def remember(
     return Creation(*conn.execute(_FIND, _owner(asked) | {"now": now}).one())
 
 
-def serialise(conn: Connection, asked: Asked) -> None:
+def remember_all(conn: Connection, made: Sequence[tuple[Asked, str, str | None]], *, now: datetime) -> Creation | None:
+    """Note what was made for each of several requests, by its id and with its answer, as `remember` does for one.
+
+    Returns what one of their idempotency keys stands for already, if somebody was faster.
+    """
+    rows = [_row(asked, made_id, answer=answer, now=now) for asked, made_id, answer in made]
+    if keyless := [row for row in rows if row["idempotency_key"] is None]:
+        conn.execute(_INSERT, keyless)
+    keyed = sorted((one for one in made if one[0].idempotency_key is not None), key=_key_of)
+    for asked, made_id, answer in keyed:  # in one order, as others may lock some of the same
+        if known := remember(conn, asked, made_id=made_id, answer=answer, now=now):
+            return known
+    return None
+
+
+def serialise(conn: Connection, *several: Asked) -> None:
     """Let requests of one credential and subject with one content pass one after the other until the transaction ends.
 
     SQLite's only writer does so anyway.
     """
     if conn.dialect.name != "sqlite":
-        digest = hashlib.sha256(f"{asked.key_id} {asked.fingerprint} {asked.subject}".encode()).digest()
-        conn.execute(_LOCK, {"number": int.from_bytes(digest[:8], signed=True)})
+        conn.execute(_LOCK, {"numbers": sorted({_number(asked) for asked in several})})
+
+
+def _number(asked: Asked) -> int:
+    digest = hashlib.sha256(f"{asked.key_id} {asked.fingerprint} {asked.subject}".encode()).digest()
+    return int.from_bytes(digest[:8], signed=True)
+
+
+def may_join(conn: Connection, first_tries: Sequence[Asked], *, now: datetime, waited: timedelta) -> bool:
+    """Tell whether a retry may have overtaken one of these first tries, which have waited so long at most.
+
+    Then `join` has to be asked for each. Call `serialise` first.
+    """
+    rows = [{"credential": asked.key_id, "content": asked.fingerprint} for asked in first_tries]
+    given = {"rows": rows, "now": now, "arrived_at": now - waited}
+    return conn.execute(_OVERTAKEN[conn.dialect.name], given).first() is not None
 
 
 def join(conn: Connection, asked: Asked, *, now: datetime, waited: timedelta) -> str | None:
@@ -153,8 +171,31 @@ def _bit(asked: Asked) -> int:
     return 1 << min(asked.retry_count, HIGHEST_BIT)
 
 
+def _key_of(made: tuple[Asked, str, str | None]) -> tuple[str, str, str]:
+    asked = made[0]
+    return asked.project_id, asked.subject, asked.idempotency_key or ""
+
+
+def _row(
+    asked: Asked, made_id: str, *, answer: str | None, now: datetime, stands_for: str | None = None
+) -> dict[str, Any]:
+    return {
+        "made_id": made_id,
+        "project_id": asked.project_id,
+        "subject": asked.subject,
+        "idempotency_key": asked.idempotency_key,
+        "key_id": asked.key_id,
+        "fingerprint": asked.fingerprint,
+        "counts": _bit(asked),
+        "answer": answer,
+        "created_at": now,
+        "expires_at": now + (KEPT_WITHOUT_A_KEY if asked.idempotency_key is None else KEPT),
+        "stands_for": stands_for,
+    }
+
+
 # Built once: every create runs some of these.
-_LOCK = sa.select(sa.func.pg_advisory_xact_lock(sa.bindparam("number", type_=sa.BigInteger)))
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS bigint[])) AS number")
 _INSERT = creations.insert()
 _MADE = sa.func.coalesce(T.stands_for, T.made_id)
 _FIND = sa.select(_MADE, T.fingerprint, T.answer, T.stands_for.is_not(None)).where(
@@ -212,3 +253,22 @@ def _join() -> Any:
 
 
 _JOIN = _join()
+
+
+def _overtaken(dialect: str) -> sa.Select[Any]:
+    """As `_join` finds them for a first try, whose bit is the lowest."""
+    tries = given_rows(dialect, credential=sa.Text, content=sa.Text)
+    return (
+        sa.select(T.made_id)
+        .join_from(tries, creations, sa.and_(T.key_id == tries.c.credential, T.fingerprint == tries.c.content))
+        .where(
+            T.idempotency_key.is_(None),
+            T.created_at > sa.bindparam("arrived_at", type_=UtcDateTime),
+            T.expires_at > sa.bindparam("now", type_=UtcDateTime),
+            T.counts.bitwise_and(1) == 0,
+        )
+        .limit(1)
+    )
+
+
+_OVERTAKEN = {dialect: _overtaken(dialect) for dialect in ("sqlite", "postgresql")}

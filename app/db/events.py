@@ -1,5 +1,6 @@
 """The timeline: immutable facts about jobs, written in the transaction of the change they record."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import Connection
 from app.db import owing
 from app.db.acts import actor_of
 from app.db.tables import events
+from app.domain.actor import Actor
 from app.domain.ids import new_id
 from app.domain.job import Event, Job
 from app.domain.states import JobState
@@ -22,7 +24,33 @@ def append(conn: Connection, job: Job, *, type: str, now: datetime, data: dict[s
 
     It names who acts in this transaction, if somebody does, and what it owes to those who want to be told.
     """
-    row: dict[str, Any] = {
+    row = _row(job, type=type, now=now, data=data, actor=actor_of(conn))
+    is_heard = conn.execute(_INSERT, row | {"heard_by": job.project_id}).scalar_one()
+    if type in SENT and (is_heard or job.webhook_url is not None):
+        owing.owe(conn, job, event_id=row["id"], type=type, now=now)
+
+
+def append_all(conn: Connection, told: Sequence[tuple[Job, Actor | None]], *, type: str, now: datetime) -> None:  # noqa: A002
+    """Write the same fact about several jobs, as `append` does about one, each in the name of who is beside it."""
+    rows = [
+        _row(job, type=type, now=now, data={}, actor=None if actor is None else actor.facts()) for job, actor in told
+    ]
+    conn.execute(events.insert(), rows)
+    heard = owing.heard_among(conn, {job.project_id for job, _ in told})
+    for (job, _), row in zip(told, rows, strict=True):
+        if type in SENT and (job.project_id in heard or job.webhook_url is not None):
+            owing.owe(conn, job, event_id=row["id"], type=type, now=now)
+
+
+def _row(
+    job: Job,
+    *,
+    type: str,  # noqa: A002
+    now: datetime,
+    data: dict[str, Any],
+    actor: dict[str, Any] | None,
+) -> dict[str, Any]:
+    return {
         "job_id": job.id,
         "n": job.event_count,
         "id": new_id("evt"),
@@ -31,11 +59,8 @@ def append(conn: Connection, job: Job, *, type: str, now: datetime, data: dict[s
         "state": job.state,
         "data": data,
         "created_at": now,
-        "actor": actor_of(conn),
+        "actor": actor,
     }
-    is_heard = conn.execute(_INSERT, row | {"heard_by": job.project_id}).scalar_one()
-    if type in SENT and (is_heard or job.webhook_url is not None):
-        owing.owe(conn, job, event_id=row["id"], type=type, now=now)
 
 
 _INSERT = events.insert().returning(owing.IS_HEARD)

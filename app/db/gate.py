@@ -78,6 +78,7 @@ class ModelHold:
 _COLUMNS = [gate.c[name] for name in Gate.__dataclass_fields__]
 _READ = sa.select(*_COLUMNS).where(gate.c.id == 1)
 _READ_LOCKED = _READ.with_for_update()
+_UNLOCKED = sa.select(gate.c.id).with_for_update(skip_locked=True)
 _MODELS = sa.select(*(model_holds.c[name] for name in ModelHold.__dataclass_fields__))
 REASON = sa.case((gate.c.paused_at.is_not(None), PAUSED), else_=gate.c.hold_reason)
 """`Gate.reason`, for statements that read the gate beside other things."""
@@ -208,5 +209,9 @@ def release_model(conn: Connection, model: str | None = None) -> None:
 
 
 def note_balance(conn: Connection, micros: int | None, *, now: datetime) -> None:
-    """Keep what the account was last seen to hold; None where the upstream did not say."""
-    conn.execute(gate.update().values(balance_micros=micros, balance_at=now))
+    """Keep what the account was last seen to hold; None where the upstream did not say.
+
+    Not while somebody has the gate locked: another look comes, and nobody should wait for the gate without need.
+    """
+    if conn.execute(_UNLOCKED).first() is not None:
+        conn.execute(gate.update().values(balance_micros=micros, balance_at=now))

@@ -4,7 +4,7 @@ A job's own row says what it holds and what it cost. Whoever changes that goes t
 and `follow` books the difference, so that a report that comes twice changes nothing and the sums cannot drift.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db import tokens
+from app.db.columns import given_rows
 from app.db.tables import ledger, months, projects
 from app.domain.errors import InsufficientQuota
 from app.domain.job import Job
@@ -42,13 +43,20 @@ class Month:
         return None if self.budget_micros is None else self.budget_micros - self.reserved_micros - self.spent_micros
 
 
-def reserve(conn: Connection, job: Job) -> None:
-    """Reserve what a new job may cost in the month in which it was made; raise InsufficientQuota if there is no room.
+def reserve(conn: Connection, *new: Job) -> None:
+    """Reserve what new jobs may cost in the months in which they were made: for all of them, or for none.
 
-    Call it late in the transaction: on Postgres the project's other new jobs wait for it until the commit.
+    Raises InsufficientQuota if there is no room. Call it late in the transaction: on Postgres the other new jobs of
+    their projects wait for it until the commit.
     """
-    if not _took(conn, job, micros=job.reserved_micros):
-        raise InsufficientQuota(_no_room(conn, job), retry_after=_seconds_to_next_month(job.created_at))
+    wanted: dict[tuple[str, str], int] = {}
+    for job in new:
+        of = job.project_id, month_of(job.created_at)
+        wanted[of] = wanted.get(of, 0) + job.reserved_micros
+    took = _took(conn, wanted)
+    for job in new:
+        if (job.project_id, month_of(job.created_at)) not in took:
+            raise InsufficientQuota(_no_room(conn, job), retry_after=_seconds_to_next_month(job.created_at))
 
 
 def reserve_more(conn: Connection, job: Job, *, micros: int) -> bool:
@@ -56,7 +64,7 @@ def reserve_more(conn: Connection, job: Job, *, micros: int) -> bool:
 
     The caller then writes it on the job's row, in the same transaction.
     """
-    if not _took(conn, job, micros=micros):
+    if not _took(conn, {(job.project_id, month_of(job.created_at)): micros}):
         return False
     _note_month(conn, job, held=-micros, spent=0)  # the row's change adds it; and if there is none, this takes it back
     if job.token_id is None:
@@ -185,9 +193,10 @@ def _note(conn: Connection, sums: str, of: Any, *, held: int, spent: int) -> Non
     noted[of] = (before[0] + held, before[1] + spent)
 
 
-def _took(conn: Connection, job: Job, *, micros: int) -> bool:
-    given = {"project": job.project_id, "its_month": month_of(job.created_at), "more": micros}
-    return conn.execute(_RESERVE[conn.dialect.name], given).first() is not None
+def _took(conn: Connection, wanted: Mapping[tuple[str, str], int]) -> set[tuple[str, str]]:
+    """Take so much of the budgets of these projects' months; return those that had room, of the others nothing."""
+    rows = [{"project": of[0], "its_month": of[1], "more": micros} for of, micros in sorted(wanted.items())]
+    return {(row.project_id, row.month) for row in conn.execute(_RESERVE[conn.dialect.name], {"rows": rows})}
 
 
 def _no_room(conn: Connection, job: Job) -> str:
@@ -219,24 +228,28 @@ _READ = (
 )
 
 
-def _reserve(insert: Any) -> Any:
-    """Insert the month, or add to it, where the budget has room; one statement, so that no two take the same room."""
-    micros = sa.bindparam("more", type_=sa.BigInteger)
-    budget = sa.select(projects.c.monthly_budget_micros).where(projects.c.id == sa.bindparam("project"))
-    first = sa.select(
-        projects.c.id, sa.bindparam("its_month", type_=sa.Text), micros, sa.literal(0, sa.BigInteger)
-    ).where(
-        projects.c.id == sa.bindparam("project"),
-        sa.or_(projects.c.monthly_budget_micros.is_(None), projects.c.monthly_budget_micros >= micros),
+def _reserve(dialect: str, insert: Any) -> Any:
+    """Insert the months, or add to them, where the budget has room; one statement, so that no two take the same room.
+
+    In the order of their keys, as everybody who locks several.
+    """
+    wanted = given_rows(dialect, project=sa.Text, its_month=sa.Text, more=sa.BigInteger)
+    budget = projects.c.monthly_budget_micros
+    first = (
+        sa.select(projects.c.id, wanted.c.its_month, wanted.c.more, sa.literal(0, sa.BigInteger))
+        .join_from(wanted, projects, projects.c.id == wanted.c.project)
+        .where(sa.or_(budget.is_(None), budget >= wanted.c.more))
+        .order_by(projects.c.id, wanted.c.its_month)
     )
     given = insert(months).from_select(["project_id", "month", "reserved_micros", "spent_micros"], first)
-    cap = budget.scalar_subquery()
+    # Spelled out: a column of the months would bring their whole table into this subquery.
+    cap = sa.select(budget).where(projects.c.id == sa.literal_column("excluded.project_id")).scalar_subquery()
     taken = M.reserved_micros + M.spent_micros + given.excluded.reserved_micros
     return given.on_conflict_do_update(
         index_elements=[M.project_id, M.month],
         set_={"reserved_micros": M.reserved_micros + given.excluded.reserved_micros},
         where=sa.or_(cap.is_(None), taken <= cap),
-    ).returning(M.month)
+    ).returning(M.project_id, M.month)
 
 
 def _add(insert: Any) -> Any:
@@ -257,6 +270,6 @@ def _written(insert: Any) -> Any:
 
 # Built once: every create runs the first, every settled job the others.
 _INSERTS = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-_RESERVE = {name: _reserve(insert) for name, insert in _INSERTS.items()}
+_RESERVE = {name: _reserve(name, insert) for name, insert in _INSERTS.items()}
 _ADD = {name: _add(insert) for name, insert in _INSERTS.items()}
 _APPEND = {name: _written(insert) for name, insert in _INSERTS.items()}

@@ -1,5 +1,6 @@
 """Which deliveries an event owes: written in its own transaction, so that none is forgotten and none sent in vain."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,11 @@ _ENABLED = (T.url.is_not(None), T.disabled_at.is_(None))
 
 IS_HEARD = sa.exists().where(T.project_id == sa.bindparam("heard_by"), *_ENABLED).label("is_heard")
 """Whether a project has an endpoint: returned by the insert of an event, it costs no statement of its own."""
+
+
+def heard_among(conn: Connection, projects: Collection[str]) -> set[str]:
+    """Return those of the projects that have an endpoint."""
+    return set(conn.execute(_HEARD_AMONG, {"projects": sorted(projects)}).scalars())
 
 
 def owe(conn: Connection, job: Job, *, event_id: str, type: str, now: datetime) -> None:  # noqa: A002
@@ -66,6 +72,7 @@ def row(
     }
 
 
+_HEARD_AMONG = sa.select(T.project_id).where(T.project_id.in_(sa.bindparam("projects", expanding=True)), *_ENABLED)
 _HEARING = (
     sa.select(T.id, T.url, T.events, T.subject)
     .where(T.project_id == sa.bindparam("project"), T.disabled_at.is_(None))

@@ -1,14 +1,17 @@
 """Who waits before whom: places in a project's queue, and what a new job finds when it joins."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from app.db.columns import given_rows
 from app.db.gate import REASON
 from app.db.tables import gate, jobs, keys, model_holds, projects
-from app.domain.job import Job
+from app.domain.job import Job, Priority
 from app.domain.states import JobState
 
 AT_MOST = 1000
@@ -27,12 +30,26 @@ class Arrival:
     """The only ones that its project may use; None for all."""
 
 
-def arrival(conn: Connection, job: Job) -> Arrival:
-    """Return what the job finds that this transaction has just inserted."""
-    given = {"project": job.project_id, "its_priority": job.priority, "its_model": job.model, "at_most": AT_MOST + 1}
-    row = conn.execute(_ARRIVAL, given | {"its_key": job.key_id}).one()
-    ended = row.archived_at is not None, row.revoked_at is not None
-    return Arrival(row.place, row.hold or row.model_hold, *ended, row.models)
+def arrivals(conn: Connection, new: Sequence[Job]) -> list[Arrival]:
+    """Return what each of these jobs finds, which this transaction has just inserted in this order."""
+    kinds = {_kind(job): number for number, job in enumerate(new)}
+    rows = [dict(zip(_GIVEN, (number, *kind), strict=True)) for kind, number in kinds.items()]
+    given = {"rows": rows, "at_most": AT_MOST + len(new)}
+    found = {row.number: row for row in conn.execute(_ARRIVALS[conn.dialect.name], given)}
+    arrived: list[Arrival] = []
+    behind: Counter[tuple[str, int]] = Counter()
+    for job in reversed(new):
+        row = found[kinds[_kind(job)]]
+        after = sum(behind[job.project_id, priority] for priority in Priority if priority <= job.priority)
+        behind[job.project_id, job.priority] += 1
+        ended = row.archived_at is not None, row.revoked_at is not None
+        arrived.append(Arrival(min(row.place - after, AT_MOST + 1), row.hold or row.model_hold, *ended, row.models))
+    return arrived[::-1]
+
+
+def _kind(job: Job) -> tuple[str, int, str, str | None]:
+    """What decides about all that a job finds, but for its turn among those that come with it."""
+    return job.project_id, job.priority, job.model, job.key_id
 
 
 def positions(conn: Connection, listed: list[Job], *, at_most: int = AT_MOST) -> dict[str, int]:
@@ -62,31 +79,41 @@ def _ahead_of(conn: Connection, job: Job, *, at_most: int) -> int:
     return counted
 
 
-def _counted(*before: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _counted(project: sa.ColumnElement[str], *before: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """A count that the index of the queue answers by itself, and that ends at its bound."""
     # Spelled out: Postgres would not see that a parameter names the state of the partial index.
-    queued = (jobs.c.project_id == sa.bindparam("project"), jobs.c.state == sa.literal_column(f"'{JobState.QUEUED}'"))
-    found = sa.select(jobs.c.id).where(*queued, *before).limit(sa.bindparam("at_most")).subquery()
-    return sa.select(sa.func.count()).select_from(found)
+    queued = (jobs.c.project_id == project, jobs.c.state == sa.literal_column(f"'{JobState.QUEUED}'"))
+    found = sa.select(jobs.c.id).where(*queued, *before).limit(sa.bindparam("at_most")).correlate_except(jobs)
+    return sa.select(sa.func.count()).select_from(found.subquery())
+
+
+def _arrivals(dialect: str) -> sa.Select[Any]:
+    columns: tuple[type[sa.types.TypeEngine[Any]], ...] = (sa.Integer, sa.Text, sa.SmallInteger, sa.Text, sa.Text)
+    new = given_rows(dialect, **dict(zip(_GIVEN, columns, strict=True))).c
+    place = _counted(new.its_project, jobs.c.priority <= new.its_priority)
+    return (
+        sa.select(
+            new.number,
+            projects.c.archived_at,
+            projects.c.models,
+            keys.c.revoked_at,
+            REASON.label("hold"),
+            model_holds.c.reason.label("model_hold"),
+            place.scalar_subquery().label("place"),  # it counts the new jobs as well
+        )
+        .join_from(projects, gate, gate.c.id == 1)
+        .join(new.number.table, new.its_project == projects.c.id)
+        .outerjoin(keys, keys.c.id == new.its_key)
+        .outerjoin(model_holds, model_holds.c.model == new.its_model)
+    )
 
 
 # Built once: every create, and every look at a queued job, runs one of them.
+_GIVEN = ("number", "its_project", "its_priority", "its_model", "its_key")
+_PROJECT: sa.ColumnElement[str] = sa.bindparam("project", type_=sa.Text)
 _NOT_AFTER = jobs.c.priority <= sa.bindparam("its_priority")
-_DEPTH = _counted(_NOT_AFTER)
+_DEPTH = _counted(_PROJECT, _NOT_AFTER)
 _AHEAD = _counted(
-    _NOT_AFTER, sa.or_(jobs.c.priority < sa.bindparam("its_priority"), jobs.c.id < sa.bindparam("its_id"))
+    _PROJECT, _NOT_AFTER, sa.or_(jobs.c.priority < sa.bindparam("its_priority"), jobs.c.id < sa.bindparam("its_id"))
 )
-_ARRIVAL = (
-    sa.select(
-        projects.c.archived_at,
-        projects.c.models,
-        keys.c.revoked_at,
-        REASON.label("hold"),
-        model_holds.c.reason.label("model_hold"),
-        _DEPTH.scalar_subquery().label("place"),  # it counts the new job as well
-    )
-    .join_from(projects, gate, gate.c.id == 1)
-    .outerjoin(keys, keys.c.id == sa.bindparam("its_key"))
-    .outerjoin(model_holds, model_holds.c.model == sa.bindparam("its_model"))
-    .where(projects.c.id == sa.bindparam("project"))
-)
+_ARRIVALS = {dialect: _arrivals(dialect) for dialect in ("sqlite", "postgresql")}

@@ -151,6 +151,8 @@ jobs = sa.Table(
     sa.Column("each_micros", sa.BigInteger),
     sa.Column("webhook_url", sa.Text),
     sa.Column("polled_at", UtcDateTime),
+    sa.Column("traceparent", sa.Text),
+    sa.Column("polls", sa.Integer),
     sa.CheckConstraint(words("state", JobState), name="state"),
     sa.CheckConstraint(
         f"({words('state', ENDED_FOR_CALLERS)}) = (finished_at IS NOT NULL)", name="finished_at_with_final_state"

@@ -95,6 +95,10 @@ class Job:
     """Where its own events are sent, beside the project's endpoints."""
     polled_at: datetime | None = None
     """When its generation was last asked after, by whichever worker."""
+    traceparent: str | None = None
+    """The span of the request that made it, if that was traced: what follows is told as its children."""
+    polls: int | None = None
+    """How often a poll was booked; the first time, when the generation began, nobody was asked."""
     parked: bool = False
     """Came from a restored database: not bought before the log has told what was bought meanwhile."""
     attachment: dict[str, Any] | None = None

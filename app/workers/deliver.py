@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from app import metrics
+from app import metrics, tracing
 from app.db import acts, deliveries, webhooks
 from app.db.deliveries import Attempt, Owed
 from app.db.engine import Connection, Database
@@ -113,7 +113,10 @@ class Deliverer:
         for owed, claimed_at in await self._db.write(lambda conn: self._claim(conn, room)):
             self._busy[owed.webhook.id] += 1
             about = {"delivery_id": owed.id, "job_id": owed.job_id}
-            self.crew.start(self._deliver(owed, claimed_at), name="deliver", **about)
+            facts = {"delivery__id": owed.id, "event__type": owed.event_type}
+            sending = self._deliver(owed, claimed_at)
+            work = tracing.within(sending, "deliver", job=owed.job, attempt=owed.tries + 1, **facts)
+            self.crew.start(work, name="deliver", **about)
         return False
 
     async def drain(self) -> None:
@@ -137,6 +140,7 @@ class Deliverer:
     async def _deliver(self, owed: Owed, claimed_at: datetime) -> None:
         try:
             answer = await self._sending.post(owed, sent_at=claimed_at)
+            tracing.note(outcome="failed" if answer.error else "delivered", status_code=answer.status_code)
             (metrics.DELIVERED if answer.error is None else metrics.NOT_DELIVERED).inc()
             await self._db.write(lambda conn: self._settle(conn, owed, answer, started_at=claimed_at))
         except asyncio.CancelledError:

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from app import metrics
+from app import metrics, tracing
 from app.db import claims, durations, outcomes
 from app.db.engine import Connection, Database
 from app.db.signals import POLL
+from app.db.together import Together
 from app.domain.errors import FetchFailed, GenerationUnknown, Refused
 from app.domain.job import Job
 from app.domain.pacing import seconds_to_next_poll
@@ -17,7 +18,6 @@ from app.upstream.client import UpstreamClient
 from app.upstream.wire import Generation
 from app.workers.breaker import Breaker
 from app.workers.loop import Crew
-from app.workers.together import Together
 
 log = structlog.get_logger()
 BATCH = 50
@@ -53,7 +53,7 @@ class Poller:
         self.crew = Crew()
         self.breaker = Breaker()
         self._asking: set[str] = set()
-        self._ended = Together(self._settle_all)
+        self._ended: Together[tuple[Job, Generation], None] = Together()
 
     async def run_once(self) -> bool:
         """Book the next poll of every job that is due and ask after it; of one alone while the upstream fails.
@@ -120,9 +120,11 @@ class Poller:
         self.breaker.succeeded()
         if generation is not None and generation.status != "pending":
             log.info("generation_ended", job_id=job.id, status=generation.status, error=generation.error_message)
-            await self._ended.add((job, generation))
+            await self._ended.add((job, generation), self._settle_all)
         elif late:
-            await self._db.write(lambda conn: outcomes.lost(conn, job, now=self._db.now(conn)))
+            lost = await self._db.write(lambda conn: outcomes.lost(conn, job, now=self._db.now(conn)))
+            if lost is not None:
+                _trace_end(job, outcome="lost", ended_at=lost.finished_at)
 
     async def _ask(self, job: Job) -> Generation | None:
         """Return what the upstream says; None if it does not know the generation (yet, or any more)."""
@@ -131,32 +133,35 @@ class Poller:
         except GenerationUnknown:
             return None
 
-    async def _settle_all(self, ended: Sequence[tuple[Job, Generation]]) -> None:
+    async def _settle_all(self, ended: Sequence[tuple[Job, Generation]]) -> list[None]:
         """Move the jobs in one transaction, in the order of their ids; learn from all of them at once."""
         in_order = sorted(ended, key=lambda one: one[0].id)
 
-        def settle(conn: Connection) -> datetime:
+        def settle(conn: Connection) -> tuple[datetime, set[str]]:
             now = self._db.now(conn)
-            moved = [self._settle(conn, job, generation, now=now) for job, generation in in_order]
+            moved = [(self._settle(conn, job, generation, now=now), generation) for job, generation in in_order]
             took = [
                 (job.model, job.input, (now - job.started_at).total_seconds())
-                for job in moved
-                if job is not None and job.started_at is not None and job.started_at < now
+                for job, generation in moved
+                if job is not None and _has_video(generation) and job.started_at is not None and job.started_at < now
             ]
             durations.observe_all(conn, took)
-            return now
+            return now, {job.id for job, _ in moved if job is not None}
 
-        noticed_at = await self._db.write(settle)
-        for job, _ in ended:
+        noticed_at, moved_ids = await self._db.write(settle)
+        for job, generation in ended:
+            if job.id in moved_ids:
+                _trace_end(job, outcome=generation.status, ended_at=noticed_at)
             if (asked_at := job.polled_at or job.started_at) is not None:
                 metrics.NOTICE_SECONDS.observe(max(0.0, (noticed_at - asked_at).total_seconds()))
+        return [None] * len(ended)
 
     def _settle(self, conn: Connection, job: Job, generation: Generation, *, now: datetime) -> Job | None:
-        """Move the job by its final answer; return it if a video was finished."""
+        """Move the job by its final answer; return it if that was done."""
         credits_used = generation.credits
         if generation.status == "failed":
             code, message = generation.error_code or "upstream_failed", generation.error_message
-            outcomes.generation_failed(
+            return outcomes.generation_failed(
                 conn,
                 job,
                 code=code,
@@ -164,8 +169,17 @@ class Poller:
                 credits_used=credits_used,
                 now=now,
             )
-        elif generation.video_url:
+        if generation.video_url:
             return outcomes.completed(conn, job, url=generation.video_url, credits_used=credits_used, now=now)
-        else:
-            outcomes.completed_empty(conn, job, credits_used=credits_used, patience=self._empty_patience, now=now)
-        return None
+        return outcomes.completed_empty(conn, job, credits_used=credits_used, patience=self._empty_patience, now=now)
+
+
+def _trace_end(job: Job, *, outcome: str, ended_at: datetime | None) -> None:
+    """Trace the generation as one span, from its beginning to its noticed end: a span for each poll would bury it."""
+    if job.started_at is not None and ended_at is not None:
+        facts = {"outcome": outcome, "polls": job.polls}
+        tracing.passed("generate", job=job, began_at=job.started_at, ended_at=ended_at, **facts)
+
+
+def _has_video(generation: Generation) -> bool:
+    return generation.status != "failed" and bool(generation.video_url)

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from app import metrics
+from app import metrics, tracing
 from app.db import claims, outcomes
 from app.db.engine import Connection, Database
 from app.db.signals import SAVE
@@ -84,7 +84,8 @@ class Saver:
             return False
         due = await self._db.write(lambda conn: self._claim(conn, free))
         for job in due:
-            self.crew.start(self._save(job), name="save", job_id=job.id)
+            work = tracing.within(self._save(job), "save", job=job, attempt=job.saves)
+            self.crew.start(work, name="save", job_id=job.id)
         return False
 
     async def drain(self) -> None:
@@ -122,9 +123,11 @@ class Saver:
             video = await self._keep(job, path, downloaded, facts)
         moved = await self._db.write(lambda conn: outcomes.saved(conn, job, video=video, now=self._db.now(conn)))
         if moved is not None:
+            tracing.note(outcome="saved", state=moved.state)
             metrics.SAVED_BYTES.inc(downloaded.size_bytes)
             log.info("video_saved", job_id=job.id, size_bytes=downloaded.size_bytes)
         else:
+            tracing.note(outcome="overtaken")
             log.warning("save_overtaken", job_id=job.id)
             for key in filter(None, (video["key"], video["poster_key"])):
                 await self._store.delete(key)
@@ -178,6 +181,7 @@ class Saver:
         await self._put_off(job, reason=reason, error=error)
 
     async def _give_up(self, job: Job, error: Exception) -> None:
+        tracing.note(outcome="given_up")
         log.error("result_unavailable", job_id=job.id, error=str(error))
         await self._db.write(
             lambda conn: outcomes.ended_without_video(
@@ -191,6 +195,7 @@ class Saver:
         )
 
     async def _put_off(self, job: Job, *, reason: str, error: Exception, pause: timedelta | None = None) -> None:
+        tracing.note(outcome="put_off", reason=reason)
         log.warning("save_put_off", job_id=job.id, reason=reason, error=str(error))
         usual = timedelta(seconds=backoff(job.saves - 1, most=300))
 

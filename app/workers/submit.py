@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from app import metrics
+from app import metrics, tracing
 from app.db import claims, files, settling, submissions
 from app.db.engine import Connection, Database
 from app.db.signals import SUBMIT
@@ -72,7 +72,8 @@ class Submitter:
             return False
         admitted = await self._db.write(self._admit)
         for job, submission in admitted:
-            self.crew.start(self._submit(job, submission), name="submit", job_id=job.id)
+            work = tracing.within(self._submit(job, submission), "submit", job=job, attempt=submission.n)
+            self.crew.start(work, name="submit", job_id=job.id)
         return bool(admitted)
 
     async def drain(self) -> None:
@@ -112,6 +113,8 @@ class Submitter:
                 await self._send(job, submission, body)
             settle = partial(settling.settle, job_id=job.id, lease_token=token)
             moved = await self._db.write(lambda conn: settle(conn, now=self._db.now(conn)))
+            if moved is not None:
+                tracing.note(state=moved.state)
             if moved is not None and moved.started_at is not None:
                 metrics.SUBMIT_SECONDS.observe(max(0.0, (moved.started_at - moved.created_at).total_seconds()))
 
@@ -192,6 +195,7 @@ class Submitter:
 
     async def _keep(self, submission: Submission, answer: Submitted | UpstreamFailure) -> None:
         """Write the answer to its own row, however long the database takes: a paid answer is never dropped."""
+        tracing.note(outcome="accepted" if isinstance(answer, Submitted) else type(answer).__name__.lower())
         tried = 0
         while True:
             try:
@@ -219,6 +223,7 @@ class Submitter:
 
     async def _give_back(self, job: Job, *, reason: str | None) -> None:
         """Give an unsent job back: at once when this worker only stops, else ever later."""
+        tracing.note(outcome="given_back", reason=reason)
         pause = timedelta(seconds=0 if reason is None else backoff(job.attempts, first=5))
 
         def withdraw(conn: Connection) -> None:

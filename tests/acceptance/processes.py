@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 
+from tests import forks
 from tests.canary import UPSTREAM_KEY
 
 READY_SECONDS = 60
@@ -46,19 +47,25 @@ class Process:
         self, command: list[str], *, log: Path, ready: str, environment: Mapping[str, str], prefix: tuple[str, ...] = ()
     ) -> None:
         self.command, self.log, self._ready, self._environment, self._prefix = command, log, ready, environment, prefix
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | forks.Forked | None = None
 
     def start(self, *, wait: bool = True) -> "Process":
         self._from = self.log.stat().st_size if self.log.exists() else 0
+        environment = clean_environment(self._environment)
         with self.log.open("ab") as file:
-            self._process = subprocess.Popen(
-                [*self._prefix, sys.executable, "-m", *self.command],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env=clean_environment(self._environment),
-                start_new_session=True,
-            )
+            if self._prefix:  # another program begins it
+                self._process = subprocess.Popen(
+                    [*self._prefix, sys.executable, "-m", *self.command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=file,
+                    env=environment,
+                    start_new_session=True,
+                )
+            else:
+                self._process = forks.Forked(
+                    *self.command, environment=environment, stdout=file, stderr=file, session=True
+                )
         if wait:
             self.wait_ready()
         return self
@@ -150,14 +157,7 @@ class Deployment:
 
     def run(self, *arguments: str) -> str:
         """Run a short command and return what it printed."""
-        done = subprocess.run(
-            [*self._prefix, sys.executable, "-m", "app.cli", *arguments],
-            env=clean_environment(self.environment),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        done = forks.run("app.cli", *arguments, environment=clean_environment(self.environment))
         assert done.returncode == 0, done.stderr
         return done.stdout
 

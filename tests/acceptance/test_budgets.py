@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx2
 
+from tests import forks
 from tests.acceptance.processes import Deployment, Process, clean_environment, ledger, sandbox, wait_for_all
 
 POSTS = 200
@@ -82,14 +81,7 @@ def _month(base: str, key: str) -> dict[str, float]:
 
 def _check(house: Deployment, *, unconfirmed: int) -> None:
     """The books and the account agree, but for what is in doubt still."""
-    done = subprocess.run(
-        [sys.executable, "-m", "app.cli", "ledger", "check", "--json"],
-        env=clean_environment(house.environment),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = forks.run("app.cli", "ledger", "check", "--json", environment=clean_environment(house.environment))
     found = json.loads(done.stdout)
     assert len(found) <= unconfirmed, found
     assert {one["finding"] for one in found} <= {"unknown_purchase"}, found

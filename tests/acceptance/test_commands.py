@@ -3,7 +3,6 @@
 import json
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 
 from app.db import deployment
 from app.db.engine import Database
+from tests import forks
 from tests.acceptance.processes import Deployment, Process, clean_environment, free_port, ledger, sandbox
 from tests.canary import UPSTREAM_KEY
 
@@ -25,15 +25,7 @@ JOB = {"model": "veo2", "input": {"prompt": "A boat"}}
 def reelay(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command that is expected to end by itself."""
     settings = {"REELAY_DATA_DIR": str(folder / "data")} | environment
-    return subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
-        env=clean_environment(settings),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-    )
+    return forks.run("app.cli", *arguments, environment=clean_environment(settings), timeout=90)
 
 
 def complaint(done: subprocess.CompletedProcess[str]) -> str:

@@ -74,8 +74,10 @@ def test_readme__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> N
 
 def test_api_page__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) -> None:
     printed = pasted("docs/api.md", server=server, folder=tmp_path)
-    model, created, quiet, filed, priced, twice, seeded, waited = printed[:8]
-    downloaded, listed, timeline, live, canceled, retried, deleted, used, by_token, told = printed[8:]
+    model, own, created, quiet, filed, priced, twice, seeded, waited = printed[:9]
+    downloaded, listed, timeline, live, canceled, retried, deleted, used, by_token, told = printed[9:]
+    [credential] = read_all(own)
+    assert (credential["kind"], credential["subject"]) == ("key", None)
     [wished] = read_all(seeded)
     assert (wished["input"]["seed"], wished["reused_from"]) == (7, None)
     [from_page] = read_all(by_token)

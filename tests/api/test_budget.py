@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import event
 
 from app.api.callers import Caller
@@ -14,6 +15,7 @@ from app.api.deps import House
 from app.api.rates import MOST_KEPT, Limit, Rates
 from app.db import access, deployment, jobs, ledger, tokens
 from app.db.engine import Database
+from app.db.tables import events
 from app.db.tables import jobs as jobs_table
 from app.domain.errors import RateLimited
 from app.domain.states import JobState
@@ -57,6 +59,30 @@ async def test_budget__two_hundred_posts_make_what_fits(
         if answer not in made:
             require_error(answer, 429, code="insufficient_quota")
     assert month(database, me).reserved_micros == 20 * PRICE_MICROS
+
+
+async def test_budget__of_each_project_is_its_own_where_jobs_are_written_together(
+    client_for: ClientFor, database: Database
+) -> None:
+    fitting = {"films": 3, "others": 9, "more": 16}
+    callers = {name: make_caller(database, project=name) for name in fitting}
+    with database.transaction() as conn:
+        for name, most in fitting.items():
+            access.limit_project(conn, name, monthly_budget_micros=most * PRICE_MICROS)
+    clients = {name: client_for(secret) for name, (_, secret) in callers.items()}
+    sent = {f"{name}-{n}": clients[name] for n in range(16) for name in fitting}
+    ids = list(sent)
+    asked = (sent[i].post("/v1/jobs", json=BODY, headers={"X-Request-Id": i}) for i in ids)
+    answers = dict(zip(ids, await asyncio.gather(*asked), strict=True))
+    made = [i for i, answer in answers.items() if answer.status_code == 201]
+    assert {name: sum(i.startswith(name) for i in made) for name in fitting} == fitting
+    for name, (owner, _) in callers.items():
+        assert month(database, owner).reserved_micros == fitting[name] * PRICE_MICROS
+    with database.transaction() as conn:
+        acted = {row.job_id: row.actor for row in conn.execute(sa.select(events.c.job_id, events.c.actor))}
+    for i in made:
+        actor = acted[answers[i].json()["id"]]
+        assert (actor["request_id"], actor["key_id"]) == (i, callers[i.partition("-")[0]][0].key.id)
 
 
 async def test_budget__says_what_is_left_and_when_to_come_again(

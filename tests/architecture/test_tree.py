@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ["requirements.lock", "requirements-dev.lock"]
+LOCKS = ["requirements.lock", "requirements-otel.lock", "requirements-dev.lock"]
 
 NOT_OURS = re.compile(r"\.git|\.venv|data|node_modules|__pycache__|\..*_cache|\.hypothesis|.*\.egg-info")
 MACHINE_PATH = re.compile(r"(?<![\w.}])/(work|root|home|Users)/")

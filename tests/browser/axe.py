@@ -13,7 +13,7 @@ FIND = """async () => {
   return violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
     .map(({ id, nodes }) => `${id}: ${nodes.map(told).join(" | ")}`);
 }"""
-WIDTHS = "() => [document.documentElement.scrollWidth, innerWidth]"
+WIDTHS = "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
 
 
 def examine(person: Person, name: str) -> None:

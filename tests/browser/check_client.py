@@ -11,7 +11,7 @@ from tests.browser.sites import Site
 from tests.browser.wire import Wire, bad_gateway, cut_after, disguised, held_back, lost, open_wire, silent_after
 
 ORDER = {"input": {"prompt": "The sailboat drifts on.", "image_url": "https://example.com/boat.jpg"}}
-SLOW = {"input": ORDER["input"] | {"prompt": "The sailboat drifts on. [[fault:slow=3]]"}}
+SLOW, LONG = ({"input": ORDER["input"] | {"prompt": f"A boat. [[fault:slow={times}]]"}} for times in (3, 8))
 STAGES = ["queued", "submitting", "generating", "saving", "succeeded"]
 STEPS = ["job.created", "job.submitting", "job.started", "job.saving", "job.succeeded"]
 BEGIN = """async (home, base, secrets) => {
@@ -26,7 +26,7 @@ BEGIN = """async (home, base, secrets) => {
 }"""
 WATCH = """async (id) => {
   const seen = [];
-  for await (const { state, progress } of reelay.watch(id)) seen.push([state, progress]);
+  for await (const { state, progress, ...told } of reelay.watch(id)) seen.push([state, progress, JSON.stringify(told)]);
   return seen;
 }"""
 
@@ -51,13 +51,13 @@ def job(reelay: Reelay) -> str:
 
 
 def require_each_stage_once(seen: list[list[Any]]) -> None:
-    states = [state for state, _ in seen]
+    states = [state for state, *_ in seen]
     distinct = list(dict.fromkeys(states))
     assert states == sorted(states, key=STAGES.index)  # none comes back
     assert distinct == [stage for stage in STAGES if stage in distinct]
     assert "generating" in distinct  # a stage that was over when it was looked at is not shown
     assert distinct[-1] == "succeeded"
-    progress = [percent for _, percent in seen]
+    progress = [percent for _, percent, _ in seen]
     assert progress == sorted(progress)
     assert len(seen) == len({tuple(each) for each in seen})
 
@@ -89,7 +89,8 @@ def test_create__is_not_sent_again_where_that_would_not_help(visit: Page, wire: 
     assert len(wire.passed("POST /v1/jobs ")) == 1
 
 
-def test_watch__sees_each_stage_once_over_cut_streams(visit: Page, wire: Wire, job: str) -> None:
+def test_watch__sees_each_stage_once_over_cut_streams(visit: Page, reelay: Reelay, wire: Wire) -> None:
+    job = reelay.post("/v1/jobs", LONG)["id"]  # so long that there is something to cut each time
     wire.troubles += [(f"GET /v1/jobs/{job}/events", cut_after(b"event: job.")) for _ in range(3)]
     require_each_stage_once(visit.run(WATCH, job))
     streams = wire.passed(f"GET /v1/jobs/{job}/events")
@@ -106,7 +107,7 @@ def test_watch__polls_where_streams_do_not_pass(visit: Page, wire: Wire, job: st
     visit.run("() => { const set = setTimeout; window.setTimeout = (f, ms) => set(f, ms === 8000 ? 200 : ms); }")
     seen = visit.run(WATCH, job)
     require_each_stage_once(seen)
-    assert len(seen) > len({state for state, _ in seen})  # it also moved within a stage
+    assert len(seen) > len({state for state, *_ in seen})  # it also moved within a stage
     assert len(wire.passed(f"GET /v1/jobs/{job}/events")) == 1
     assert 4 <= len(wire.passed(f"GET /v1/jobs/{job}?wait=")) <= 20
     wire.wait_open(0)
@@ -137,7 +138,7 @@ def test_watch__goes_on_with_a_new_credential_where_the_old_one_has_ended(
     asked_again = "() => asked.length > 1 && asked"
     shop_page.run(f"async () => {{ while (!({asked_again})()) await new Promise((go) => setTimeout(go, 20)); }}")
     reelay.post(f"/v1/jobs/{job}/cancel", {})
-    states = [state for state, _ in shop_page.run("() => watching")]
+    states = [state for state, *_ in shop_page.run("() => watching")]
     assert list(dict.fromkeys(states)) == sorted(set(states), key=states.index) and states[-1] == "abandoned"
     assert states.count("abandoned") == 1
     assert shop_page.run("() => asked") == [False, True]

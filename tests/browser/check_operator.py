@@ -42,21 +42,9 @@ def ask(reelay: Reelay, admin_key: str) -> Iterator[Ask]:
 @pytest.fixture
 def operator(person: Person, reelay: Reelay, admin_key: str) -> Person:
     """Somebody whose tab holds the operator's key, in the overview."""
-    kept = f"sessionStorage.setItem('reelay-key', {json.dumps(admin_key)})"
-    person.page.ask("Page.addScriptToEvaluateOnNewDocument", source=kept)
-    person.page.open(f"{reelay.base}/#/operator")
+    person.opens(f"{reelay.base}/#/operator", key=admin_key)
     person.sees("document.querySelector('.counts')")
     return person
-
-
-def goes_to(operator: Person, part: str) -> None:
-    operator.page.run(f"() => {{ location.hash = '#/operator/{part}' }}")
-    operator.sees("document.activeElement.matches('main h1') && !document.querySelector('.bone')")
-
-
-def fills(operator: Person, selector: str, text: str) -> None:
-    operator.clicks(selector)
-    operator.types(text)
 
 
 def test_unconfirmed_job__is_seen_and_decided(operator: Person, ask: Ask) -> None:
@@ -64,7 +52,7 @@ def test_unconfirmed_job__is_seen_and_decided(operator: Person, ask: Ask) -> Non
     operator.clicks("button", "Decide…")  # the view hears of it by itself
     operator.sees_text(job, within="dialog")
     operator.clicks("dialog label", "It was bought")
-    fills(operator, "dialog [name=generation_id]", "of-nobody")
+    operator.fills("dialog [name=generation_id]", "of-nobody")
     operator.clicks("dialog button", "Decide")
     operator.sees_text("The upstream knows no such generation", within="dialog .field .field")
     operator.sees("document.activeElement.matches('[name=generation_id][aria-invalid=true]')")
@@ -78,21 +66,20 @@ def test_unconfirmed_job__is_seen_and_decided(operator: Person, ask: Ask) -> Non
 
 
 def test_project__is_made_limited_and_archived_and_its_key_revoked(operator: Person, reelay: Reelay, ask: Ask) -> None:
-    goes_to(operator, "projects")
+    operator.goes_to("operator/projects")
     operator.clicks("button", "New project…")
-    fills(operator, "dialog [name=name]", "development")
+    operator.fills("dialog [name=name]", "development")
     operator.clicks("dialog button", "Create")
     operator.sees("document.querySelector('dialog [role=alert], dialog .error')?.innerText.includes('already')")
-    operator.empties("dialog [name=name]")
-    operator.types("film")
-    fills(operator, "dialog [name=monthly_budget_usd]", "12.5")
+    operator.fills("dialog [name=name]", "film")
+    operator.fills("dialog [name=monthly_budget_usd]", "12.5")
     operator.clicks("dialog button", "Create")
     operator.sees_text("film", within="main h1")
     project = operator.page.run("() => location.hash").rpartition("/")[2]
     assert ask("GET", f"/v1/admin/projects/{project}")["monthly_budget_usd"] == 12.5
 
     operator.clicks("button", "New key…")
-    fills(operator, "dialog [name=name]", "back end")
+    operator.fills("dialog [name=name]", "back end")
     operator.clicks("dialog button", "Create")
     secret = operator.sees("document.querySelector('dialog input[readonly]')?.value")
     who = {"Authorization": f"Bearer {secret}"}
@@ -105,7 +92,7 @@ def test_project__is_made_limited_and_archived_and_its_key_revoked(operator: Per
 
     operator.clicks("button", "Change limits…")
     operator.empties("dialog [name=monthly_budget_usd]")
-    fills(operator, "dialog [name=max_in_flight]", "3")
+    operator.fills("dialog [name=max_in_flight]", "3")
     operator.clicks("dialog button", "Save")
     operator.sees_text("3 videos", within=".facts")
     changed = ask("GET", f"/v1/admin/projects/{project}")
@@ -144,10 +131,10 @@ def test_submissions__are_paused_and_resumed(operator: Person, ask: Ask) -> None
 
 def test_spending__is_read_by_day_with_the_keys_and_as_a_table(operator: Person, ask: Ask) -> None:
     assert ask("POST", "/v1/jobs", BOAT, Prefer="wait=60")["status"] == "succeeded"
-    goes_to(operator, "spending")
+    operator.goes_to("operator/spending")
     operator.tabs_to(".chart")
     today = operator.page.run(f"() => {DAY_SHOWN}")
-    assert operator.page.run("() => document.querySelector('.tip').textContent.includes('So far $')")
+    operator.sees("document.querySelector('.tip')?.textContent.includes('So far $')")
     operator.presses("Home")
     operator.sees(f"{DAY_SHOWN}.includes(' 1: ')")
     operator.presses("End")
@@ -161,7 +148,7 @@ def test_spending__is_read_by_day_with_the_keys_and_as_a_table(operator: Person,
 def test_delivery__that_was_given_up_is_sent_again(operator: Person, ask: Ask) -> None:
     hook = ask("POST", "/v1/webhooks", {"url": "https://receiver.invalid/hook"})["id"]
     ask("POST", f"/v1/webhooks/{hook}/test")
-    goes_to(operator, "deliveries")
+    operator.goes_to("operator/deliveries")
     operator.sees_text("Given up", within=".rows")
     operator.sees_text("receiver.invalid", within=".rows")
     operator.sees_text("1 attempt", within=".rows")
@@ -182,10 +169,10 @@ def test_operator__suits_everybody(operator: Person, ask: Ask, width: int, schem
     examine(operator, "the overview")
     ask("POST", f"/v1/admin/jobs/{job}/resolve", {"action": "give_up"})
     for part in PARTS:
-        goes_to(operator, part)
+        operator.goes_to(f"operator/{part}")
         examine(operator, part)
     project = ask("GET", "/v1/admin/projects?archived=false")["data"][0]["id"]
-    goes_to(operator, f"projects/{project}")
+    operator.goes_to(f"operator/projects/{project}")
     operator.clicks("button", "New key…")
     examine(operator, "a new key")
     operator.presses("Escape")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.browser.conftest import Reelay
@@ -23,6 +24,18 @@ ASK_UNTIL_IT_ENDS = """async () => {
     await new Promise((turn) => setTimeout(turn, 500));
   }
 }"""
+SLOW_LINE = {"offline": False, "latency": 2000, "downloadThroughput": -1, "uploadThroughput": -1}
+UPLOADED = "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/v1/files')).length"
+WATCH_FOR_THE_FIRST = """() => {
+  globalThis.cameBack = false;
+  const look = () => { globalThis.cameBack ||= document.querySelector(".chip").textContent.includes("dropped.png"); };
+  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+COPY_SQUARE = """async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 320 });
+  const blob = await new Promise((take) => canvas.toBlob(take));
+  await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+}"""
 STATE = "document.querySelector('.result .state')?.textContent"
 
 
@@ -30,11 +43,6 @@ def newest(reelay: Reelay, count: int = 1) -> list[dict[str, Any]]:
     page = reelay.client.get("/v1/jobs", params={"limit": count}).raise_for_status().json()
     jobs: list[dict[str, Any]] = page["data"]
     return jobs
-
-
-def rewrites(person: Person, prompt: str) -> None:
-    person.empties("[name=prompt]")
-    person.types(prompt)
 
 
 def test_first_video__by_mouse(person: Person, reelay: Reelay) -> None:
@@ -85,7 +93,23 @@ def test_wrong_key__is_said_beside_the_field(person: Person, reelay: Reelay) -> 
     person.sees("document.activeElement.matches('#sign-in [aria-invalid=true]')")
 
 
+FIRST_UPLOAD_IS_LATE = """() => {
+  const { fetch } = window;
+  let begun = 0;
+  window.uploaded = 0;
+  window.fetch = async (url, options) => {
+    const answer = await fetch(url, options);
+    if (!String(url).endsWith("/v1/files")) return answer;
+    if (!begun++) while (!window.uploaded) await new Promise((go) => setTimeout(go, 20));
+    window.uploaded++;
+    return answer;
+  };
+}"""
+"""The answer to the first comes after that to the second."""
+
+
 def test_upload__is_previewed_measured_and_sent(insider: Person, reelay: Reelay, tmp_path: Path) -> None:
+    insider.page.run(FIRST_UPLOAD_IS_LATE)
     portrait = tmp_path / "portrait.jpg"
     portrait.write_bytes(picture(size=(720, 1280)))
     insider.page.choose(".media input[type=file]", portrait)
@@ -94,8 +118,8 @@ def test_upload__is_previewed_measured_and_sent(insider: Person, reelay: Reelay,
     insider.sees_text("The video is 16:9: about 68 % of this image may be cut off, above and below.")
     insider.clicks(".media button", "Crop it to 16:9")
     insider.sees_text("(cropped)", within=".media .chip")
-    insider.sees("!document.querySelector('.crop')")
-    rewrites(insider, "A portrait, cropped.")
+    insider.sees("!document.querySelector('.crop') && window.uploaded === 2")
+    insider.fills("[name=prompt]", "A portrait, cropped.")
     insider.clicks("#make")
     insider.sees(READY)
     [job] = newest(reelay)
@@ -110,8 +134,48 @@ def test_upload__is_previewed_measured_and_sent(insider: Person, reelay: Reelay,
     assert (last["width"], last["height"]) == (1280, 720)
 
 
+def test_picture__is_dropped_or_pasted(insider: Person, reelay: Reelay, tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("No picture.")
+    insider.drops(words, ".media .drop")
+    insider.sees_text("Drop an image here: a JPEG, PNG or WebP.", within=".media .error")
+    dropped = tmp_path / "dropped.png"
+    dropped.write_bytes(picture(size=(640, 360), kind="PNG"))
+    insider.page.ask("Network.emulateNetworkConditions", **SLOW_LINE)
+    insider.drops(dropped, ".media .drop")
+    insider.sees_text("dropped.png", within=".media .chip")
+    insider.sees("!document.querySelector('.media .error, .drop.over')")
+    insider.page.run(COPY_SQUARE)
+    insider.clicks("h2, .screen")
+    insider.pastes()
+    insider.sees("document.querySelector('.drop img').naturalWidth === 320")
+    insider.page.run(WATCH_FOR_THE_FIRST)
+    insider.sees(f"{UPLOADED} === 2")
+    assert insider.page.run("() => globalThis.cameBack") is False
+    insider.page.ask("Network.emulateNetworkConditions", **SLOW_LINE | {"latency": 0})
+    insider.fills("[name=prompt]", "A picture from the clipboard.")
+    insider.clicks("#make")
+    insider.sees(READY)
+    sent = reelay.client.get(f"/v1/files/{newest(reelay)[0]['input']['image_url']}").json()
+    assert (sent["width"], sent["height"]) == (320, 320)
+
+
+def test_link__is_copied_and_needs_no_key(insider: Person, reelay: Reelay) -> None:
+    insider.fills("[name=prompt]", "A boat to be shown around.")
+    insider.clicks("#make")
+    insider.sees(READY)
+    insider.clicks(".result button", "Copy link")
+    insider.sees_text("Link copied.")
+    insider.empties("[name=prompt]")
+    insider.pastes()
+    link = insider.sees("document.querySelector('[name=prompt]').value")
+    assert link.startswith(f"{reelay.base}/v1/jobs/{newest(reelay)[0]['id']}/content?")
+    answer = httpx2.get(link)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
+
+
 def test_cancel__asks_once_more(insider: Person, reelay: Reelay) -> None:
-    rewrites(insider, "[[fault:slow=60]] A boat that never leaves.")
+    insider.fills("[name=prompt]", "[[fault:slow=60]] A boat that never leaves.")
     insider.clicks("#make")
     insider.sees(f"{STATE} === 'Generating'")
     insider.clicks(".result button", "Cancel")
@@ -121,7 +185,7 @@ def test_cancel__asks_once_more(insider: Person, reelay: Reelay) -> None:
 
 
 def test_failure__says_what_to_do_and_can_be_retried(insider: Person, reelay: Reelay) -> None:
-    rewrites(insider, "[[fault:fail*1]] A boat at the second try.")
+    insider.fills("[name=prompt]", "[[fault:fail*1]] A boat at the second try.")
     insider.clicks("#make")
     insider.sees(f"{STATE} === 'No video'")
     insider.sees("document.querySelector('.result .line').innerText.length > 20")
@@ -143,8 +207,7 @@ def test_four_variations__are_priced_together_and_differ(insider: Person, reelay
 
 def half_a_seed(person: Person) -> None:
     person.clicks(".more summary")
-    person.empties("[name=seed]")
-    person.types("1.5")
+    person.fills("[name=seed]", "1.5")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +236,7 @@ def test_expired_session__ends_at_the_door_and_keeps_what_was_typed(person: Pers
     person.clicks("#sign-in input[type=password]")
     person.types(reelay.mint(ttl_seconds=3))
     person.presses("Enter")
-    rewrites(person, "A boat, half described")
+    person.fills("[name=prompt]", "A boat, half described")
     # The page asks for the estimate, or for news, until the token has ended.
     person.page.run(ASK_UNTIL_IT_ENDS)
     person.sees_text("was revoked, or its time is over", within="#sign-in .error")

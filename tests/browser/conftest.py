@@ -150,8 +150,6 @@ def person(own_page: Page) -> Person:
 @pytest.fixture
 def insider(person: Person, reelay: Reelay) -> Person:
     """Somebody whose tab holds the key, in the playground."""
-    kept = f"sessionStorage.setItem('reelay-key', {json.dumps(reelay.key)})"
-    person.page.ask("Page.addScriptToEvaluateOnNewDocument", source=kept)
-    person.page.open(f"{reelay.base}/")
+    person.opens(f"{reelay.base}/", key=reelay.key)
     person.sees("document.querySelector('#make')")
     return person

@@ -1,6 +1,7 @@
 """A person before the page: points, clicks, types, and waits to see something."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from tests.browser.chromium import Page
@@ -41,6 +42,18 @@ class Person:
     def sees_text(self, text: str, *, within: str = "body") -> None:
         self.sees(f"document.querySelector({json.dumps(within)})?.innerText.includes({json.dumps(text)})")
 
+    def opens(self, address: str, *, key: str) -> None:
+        """Open the page in a tab that keeps a key from before."""
+        kept = f"sessionStorage.setItem('reelay-key', {json.dumps(key)})"
+        self.page.ask("Page.addScriptToEvaluateOnNewDocument", source=kept)
+        self.page.open(address)
+
+    def goes_to(self, view: str) -> None:
+        """Follow the address of another view, until its heading has the focus and nothing is on its way."""
+        self.page.run("(view) => { location.hash = view }", f"#/{view}")
+        here = f"decodeURIComponent(location.hash) === {json.dumps(f'#/{view}')}"
+        self.sees(f"{here} && document.activeElement.matches('main h1') && !document.querySelector('.bone')")
+
     def looks(
         self, *, width: int = 1280, height: int = 900, scheme: str = "light", motion: str = "no-preference"
     ) -> None:
@@ -80,6 +93,19 @@ class Person:
         self.page.ask("Input.dispatchKeyEvent", type="keyDown", **given)
         self.page.ask("Input.dispatchKeyEvent", type="keyUp", **given)
 
+    def pastes(self) -> None:
+        """Press Ctrl-V."""
+        given = {"key": "v", "code": "KeyV", "modifiers": 2, "windowsVirtualKeyCode": 86}
+        self.page.ask("Input.dispatchKeyEvent", type="keyDown", commands=["paste"], **given)
+        self.page.ask("Input.dispatchKeyEvent", type="keyUp", **given)
+
+    def drops(self, file: Path, selector: str) -> None:
+        """Drag a file of the device onto something, and let go."""
+        x, y = self.points_at(selector)
+        data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.page.ask("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
     def tabs_to(self, selector: str) -> None:
         """Press Tab until the focus is there, as often as a patient person would."""
         for _ in range(40):
@@ -88,8 +114,13 @@ class Person:
                 return
         raise AssertionError(f"the focus never came to {selector}")
 
+    def fills(self, selector: str, text: str) -> None:
+        """Write this into a field, in place of what stands there."""
+        self.empties(selector)
+        self.types(text)
+
     def empties(self, selector: str) -> None:
-        """Mark all that stands in a field, so that what is typed replaces it."""
+        """Mark all that stands in a field, and delete it."""
         self.clicks(selector)
         self.page.run(f"() => document.querySelector({json.dumps(selector)}).select()")
         self.page.ask("Input.dispatchKeyEvent", type="keyDown", key="Delete", windowsVirtualKeyCode=46)

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -57,9 +56,7 @@ def main() -> None:
                 person = Person(page)
                 person.looks(width=SIZE[0], height=SIZE[1])
                 page.ask("Emulation.setScrollbarsHidden", hidden=True)
-                kept = f"sessionStorage.setItem('reelay-key', {json.dumps(reelay.key)})"
-                page.ask("Page.addScriptToEvaluateOnNewDocument", source=kept)
-                page.open(f"{reelay.base}/")
+                person.opens(f"{reelay.base}/", key=reelay.key)
                 person.clicks("#make")
                 person.sees("document.querySelector('.result video')?.readyState >= 3")
                 page.run(PLAY)

@@ -1,7 +1,7 @@
 """A served Reelay over a sandbox, and the command as a person, or a script, starts it."""
 
 import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +9,15 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests import canary, forks
 from tests.acceptance.processes import Deployment, Process, clean_environment, ledger, sandbox
 from tests.factories import picture
+from tests.forks import Forked
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SLOW = "A boat [[fault:slow=400]]"
 """A prompt of a job that does not end during a test."""
 FAILING = "A boat [[fault:fail]]"
-HEAR_CTRL_C = (
-    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
-)
-"""Tests that run in the background of a shell are deaf to it, and so would be whatever they start."""
 LOST = "A boat [[fault:reset-before]]"
 """A prompt whose paid request is lost, with nothing bought."""
 
@@ -61,28 +59,29 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             house.close()
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "app.cli", *arguments]
+class Started:
+    """A command without a terminal, met while it runs."""
 
+    def __init__(self, served: Served, folder: Path, *arguments: str) -> None:
+        self._out, self._err = folder / "stdout", folder / "stderr"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            environment = clean_environment(served.environment)
+            self.process = Forked("app.cli", *arguments, environment=environment, folder=folder, stdout=out, stderr=err)
 
-def started(served: Served, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start a command without a terminal, to be met while it runs."""
-    return subprocess.Popen(
-        [sys.executable, "-c", HEAR_CTRL_C, *command(*arguments)],
-        cwd=folder,
-        env=clean_environment(served.environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    def wait_for(self, word: str) -> None:
+        """Wait until the command has told people that word."""
+        deadline = time.monotonic() + 60
+        while word not in self._err.read_text():
+            assert self.process.poll() is None, f"it ended before it said {word!r}"
+            assert time.monotonic() < deadline, self._err.read_text()
+            time.sleep(0.02)
 
-
-def wait_for(word: str, process: subprocess.Popen[str]) -> None:
-    """Read what the command tells people until that word comes."""
-    assert process.stderr is not None
-    while word not in (line := process.stderr.readline()):
-        assert line, f"it ended before it said {word!r}"
+    def end(self) -> tuple[int, str, str]:
+        """Wait for its end; return the exit status and what it printed."""
+        status = self.process.wait(timeout=60)
+        printed = self._out.read_text(), self._err.read_text()
+        canary.note_printed(self.process.args, printed)
+        return status, *printed
 
 
 @pytest.fixture
@@ -99,16 +98,8 @@ def reelay(served: Served, folder: Path) -> Run:
     """Run a command to its end, without a terminal."""
 
     def run(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments),
-            cwd=folder,
-            env=clean_environment(served.environment | dict(environment or {})),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        settings = clean_environment(served.environment | dict(environment or {}))
+        return forks.run("app.cli", *arguments, environment=settings, folder=folder)
 
     return run
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.processes import free_port
-from tests.cli.conftest import FAILING, SLOW, Run, Served, started, wait_for
+from tests.cli.conftest import FAILING, SLOW, Run, Served, Started
 from tests.clips import clip, sound
 
 
@@ -198,11 +198,11 @@ def test_generate__refuses_before_it_buys(reelay: Run, served: Served, arguments
 
 
 def test_interrupt__without_a_terminal_names_the_jobs_and_how_to_resume(served: Served, folder: Path) -> None:
-    process = started(served, folder, "generate", "cat.jpg", "-p", SLOW)
-    wait_for("generating", process)
-    process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=30)
-    assert process.returncode == 130
+    generating = Started(served, folder, "generate", "cat.jpg", "-p", SLOW)
+    generating.wait_for("generating")
+    generating.process.send_signal(signal.SIGINT)
+    status, _, rest = generating.end()
+    assert status == 130
     [id_] = re.findall(r"reelay jobs download (job_[0-9a-f]{32})", rest)
     with served.client() as client:
         assert client.get(f"/v1/jobs/{id_}").json()["state"] == "generating"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.processes import clean_environment
-from tests.cli.conftest import SLOW, Run, Served, started, wait_for
+from tests.cli.conftest import SLOW, Run, Served, Started
 
 Made = Callable[..., str]
 
@@ -91,13 +91,13 @@ def test_retry__asks_for_consent_to_a_new_charge(reelay: Run, made: Made) -> Non
 
 def test_watch__a_restart_of_the_service_is_no_end(served: Served, made: Made, folder: Path) -> None:
     id_ = made(prompt="A boat [[fault:slow=8]]", state="generating")
-    watching = started(served, folder, "jobs", "watch", id_)
-    wait_for("generating", watching)
+    watching = Started(served, folder, "jobs", "watch", id_)
+    watching.wait_for("generating")
     served.process.stop()
-    wait_for("does not answer", watching)
+    watching.wait_for("does not answer")
     served.process.start()
-    printed, _ = watching.communicate(timeout=60)
-    assert (watching.returncode, printed) == (0, f"{id_}\n")
+    status, printed, _ = watching.end()
+    assert (status, printed) == (0, f"{id_}\n")
 
 
 def test_models__all_and_one(reelay: Run) -> None:

@@ -2,27 +2,19 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forks
 from tests.acceptance.processes import clean_environment
 from tests.canary import UPSTREAM_KEY
 from tests.cli.conftest import Served
 
 
 def reelay(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "app.cli", *words],
-        env=clean_environment({"REELAY_DATA_DIR": str(folder)} | environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return forks.run("app.cli", *words, environment=clean_environment({"REELAY_DATA_DIR": str(folder)} | environment))
 
 
 def project(*words: str, folder: Path) -> dict[str, Any]:

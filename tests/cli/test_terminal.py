@@ -6,8 +6,6 @@ import pty
 import re
 import select
 import struct
-import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -15,32 +13,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.acceptance.processes import clean_environment
-from tests.cli.conftest import SLOW, Served, command
+from tests.cli.conftest import SLOW, Served
+from tests.forks import Forked
 
 Made = Callable[..., str]
 CTRL_C = b"\x03"
-TAKE_THE_TERMINAL = """
-import fcntl, os, signal, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 
 
 class Terminal:
     """A program on a terminal, what it wrote so far, and a keyboard."""
 
-    def __init__(self, arguments: list[str], *, environment: dict[str, str], folder: Path, columns: int) -> None:
+    def __init__(self, *arguments: str, environment: dict[str, str], folder: Path, columns: int) -> None:
         self._screen, keyboard = pty.openpty()
         fcntl.ioctl(keyboard, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", TAKE_THE_TERMINAL, *arguments],
-            cwd=folder,
-            env=environment | {"TERM": "xterm-256color"},
+        self.process = Forked(
+            "app.cli",
+            *arguments,
+            environment=environment | {"TERM": "xterm-256color"},
+            folder=folder,
             stdin=keyboard,
             stdout=keyboard,
             stderr=keyboard,
-            start_new_session=True,
+            terminal=True,
         )
         os.close(keyboard)
         self.written = ""
@@ -89,7 +83,7 @@ class Terminal:
 def terminal(served: Served, folder: Path, *arguments: str, columns: int = 120) -> Iterator[Terminal]:
     environment = clean_environment({key: served.environment[key] for key in ("REELAY_URL", "REELAY_KEY")})
     environment.pop("COLUMNS", None)  # the terminal itself says how wide it is
-    opened = Terminal(command(*arguments), environment=environment, folder=folder, columns=columns)
+    opened = Terminal(*arguments, environment=environment, folder=folder, columns=columns)
     try:
         yield opened
     finally:
@@ -103,7 +97,7 @@ def newest(served: Served) -> dict[str, str]:
 
 
 def test_generate__shows_a_bar_and_then_the_result(served: Served, folder: Path) -> None:
-    with terminal(served, folder, "generate", "cat.jpg", "-p", "A cat") as shown:
+    with terminal(served, folder, "generate", "cat.jpg", "-p", "A cat [[fault:slow=5]]") as shown:
         assert shown.end() == 0
         assert "━" in shown.plain and "generating" in shown.plain
         assert re.search(r"✓ cat\.mp4  \d+x\d+, \d+ s, \d+\.\d MB, 2\.50 USD", shown.plain)

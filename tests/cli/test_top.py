@@ -9,7 +9,6 @@ from app.db.engine import Database
 from app.domain.states import JobState
 from app.settings import SettingsError
 from tests.acceptance.processes import clean_environment
-from tests.cli.conftest import command
 from tests.cli.test_terminal import CTRL_C, Terminal
 from tests.cli.test_trail import done, reelay
 from tests.factories import make_caller, make_job
@@ -47,8 +46,8 @@ def test_top__says_that_there_is_no_deployment(tmp_path: Path) -> None:
 
 
 def test_top__stays_on_a_terminal_until_it_is_left(deployment: Path) -> None:
-    environment = clean_environment({"REELAY_DATA_DIR": str(deployment), "PYTHONPATH": str(Path.cwd())})
-    watch = Terminal(command("top", "--interval", "0.5"), environment=environment, folder=deployment, columns=160)
+    environment = clean_environment({"REELAY_DATA_DIR": str(deployment)})
+    watch = Terminal("top", "--interval", "0.5", environment=environment, folder=deployment, columns=160)
     watch.wait_for("2.50 USD at risk")
     database = Database(f"sqlite:///{deployment / 'reelay.db'}")
     make_job(database, make_caller(database)[0], state=JobState.UNCONFIRMED, estimated_micros=1_000_000)

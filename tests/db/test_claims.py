@@ -1,8 +1,10 @@
 """Admission, leases and what is due."""
 
+import asyncio
+
 from app.db import access, claims, gate, jobs
 from app.db.claims import Lease
-from app.db.engine import Connection
+from app.db.engine import Connection, Database
 from app.db.tables import projects
 from app.domain.job import Priority
 from app.domain.states import JobState
@@ -104,3 +106,16 @@ def test_put_off__gives_a_save_back_for_later(conn: Connection, make_job: MakeJo
     assert not claims.put_off(conn, job, due_at=later(10), reason="storage_unavailable")
     assert claims.due_saves(conn, now=later(9), lease=Lease("b", later(70)), limit=9) == []
     assert len(claims.due_saves(conn, now=later(10), lease=Lease("b", later(70)), limit=9)) == 1
+
+
+async def test_note_balance__waits_for_nobody_who_has_the_gate_locked(database: Database) -> None:
+    with database.transaction() as conn:
+        gate.note_balance(conn, 7, now=database.now(conn))
+        assert gate.read(conn).balance_micros == 7
+    if database.is_sqlite:  # one writer at a time, and so nobody to wait for
+        return
+    with database.transaction() as locking:
+        gate.read(locking, lock=True)
+        await asyncio.wait_for(database.write(lambda conn: gate.note_balance(conn, 8, now=database.now(conn))), 5)
+    with database.transaction() as conn:
+        assert gate.read(conn).balance_micros == 7

@@ -18,10 +18,11 @@ export function View({ api, parameters: { id } }) {
   const models = useModels(api).data ?? [];
   const job = useJob(id);
   const video = useRef();
-  if (loaded.error && !job) return html`<h1 tabindex="-1">Job</h1><${Failed} error=${loaded.error} again=${loaded.error.status === 404 ? null : loaded.again} />`;
-  if (!job) return html`<h1 tabindex="-1">Job</h1><${Loading} lines=${8} />`;
+  const back = html`<p class="small way-back"><a href="#/gallery">Gallery</a></p>`;
+  if (loaded.error && !job) return html`${back}<h1 tabindex="-1">Job</h1><${Failed} error=${loaded.error} again=${loaded.error.status === 404 ? null : loaded.again} />`;
+  if (!job) return html`${back}<h1 tabindex="-1">Job</h1><${Loading} lines=${8} />`;
   const prompt = job.input?.prompt;
-  return html`<p class="small"><a href="#/gallery">Gallery</a></p>
+  return html`${back}
     <h1 tabindex="-1" class="job-title">${prompt ?? "A video without a prompt"}</h1>
     <div class="about">
       <div class="stack column">

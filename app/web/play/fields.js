@@ -1,6 +1,6 @@
 // The form of a model, made from its schema: a control for every kind of parameter.
 
-import { Field, html, useId, useState } from "../shell/ui.js";
+import { Field, html, useId, useRef, useState } from "../shell/ui.js";
 import { MediaField } from "./media-field.js";
 import { isMedia } from "./media.js";
 
@@ -114,7 +114,13 @@ function Json({ name, label, value, error, required, onChange }) {
 
 function MediaList({ name, label, schema, value = [], error, required, onChange }) {
   const most = schema.maxItems ?? 16;
-  const set = (index, media) => onChange(media ? Object.assign([...value], { [index]: media }) : value.filter((_, other) => other !== index));
+  const latest = useRef(value); // an upload may end after another picture came
+  latest.current = value;
+  const set = (index, media) => {
+    const now = latest.current;
+    latest.current = media ? Object.assign([...now], { [index]: media }) : now.filter((_, other) => other !== index);
+    onChange(latest.current);
+  };
   return html`<div class="stack">${[...value, ...(value.length < most ? [undefined] : [])].map((media, index) => html`
     <${MediaField} key=${index} name=${name} label=${index ? `${label} ${index + 1}` : label} value=${media} required=${required && !index}
       error=${index === 0 ? error : ""} onChange=${(next) => set(index, next)} />`)}</div>`;

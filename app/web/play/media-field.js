@@ -14,6 +14,8 @@ export function MediaField({ name, label, value, error, required, ratio, pastes,
   const [linking, setLinking] = useState(false);
   const [size, setSize] = useState(null);
   const image = useRef();
+  const current = useRef();
+  current.current = value;
   const wrong = own || error;
   const take = async (media) => {
     setOwn("");
@@ -22,9 +24,9 @@ export function MediaField({ name, label, value, error, required, ratio, pastes,
     onChange(media);
     try {
       await media.upload();
-      onChange(media); // now the service knows it, and can price it
+      if (current.current === media) onChange(media); // now the service knows it, and can price it
     } catch (refusal) {
-      setOwn(refusal.message);
+      if (current.current === media) setOwn(refusal.message);
     }
   };
   const takeFile = (file) => {

@@ -42,7 +42,7 @@ export function line(job, left) {
   return left !== null && left > 0.5 ? `About ${span(Math.ceil(left))} left` : "Any moment now";
 }
 
-export const span = (seconds) => (seconds < 100 ? `${seconds} s` : `${Math.round(seconds / 60)} min`);
+export const span = (seconds) => (seconds < 100 ? `${seconds}\u00a0s` : `${Math.round(seconds / 60)}\u00a0min`);
 
 function facts({ width, height, duration_seconds: seconds, size_bytes: bytes }) {
   const known = [width && `${width} × ${height}`, seconds && `${Number(seconds.toFixed(1))} s`];
