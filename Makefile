@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-browser test-clients test-pythons check check-alerts image bench torture lock clean
+.PHONY: help demo serve test test-browser test-clients test-pythons check check-alerts image bench simulate torture lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -77,6 +77,9 @@ image: $(VENV)/.ready-dev ## Build the container image and run it as docker-comp
 
 bench: $(VENV)/.ready-dev ## Measure beside a bare FastAPI process, in some minutes (BENCH=claim: only that)
 	@$(CLEAN_ENV) $(BIN)/python -m bench $(BENCH) $(if $(BENCH_ROWS),--rows $(BENCH_ROWS)) $(BENCH_ARGS)
+
+simulate: $(VENV)/.ready-dev ## Lead a million jobs through a hundred workers in virtual time, in two minutes (SIMULATE_ARGS="--places 20000")
+	@$(BIN)/python -m bench.simulate $(SIMULATE_ARGS)
 
 torture: $(VENV)/.ready-dev ## Kill, stall and fail workers at every commit and every call, then count purchases (TORTURE_ARGS=--seed 7)
 	@$(CLEAN_ENV) $(BIN)/python -m torture $(TORTURE_ARGS)

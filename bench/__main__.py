@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import claim, create, events, figures, flight, insert, line, polls, read, staleness, start
+from bench import claim, costs, create, events, figures, flight, insert, line, polls, read, staleness, start
 from bench.figures import Figure
 from bench.plan import KINDS, Loader, Plan
 
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "insert": insert.measure,
     "create": create.measure,
     "claim": claim.measure,
+    "costs": costs.measure,
     "events": events.measure,
     "polls": polls.measure,
     "flight": flight.measure,

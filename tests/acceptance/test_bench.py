@@ -38,21 +38,40 @@ FIGURES = {
 }
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_bench__measures(name: str, postgres_urls: Databases, tmp_path: Path) -> None:
-    kept = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "bench", name, "--rounds=1", "--seconds=1", "--rows=2000", "--load=python"]
-    done = subprocess.run(
-        [*command, *OPTIONS[name], f"--json={kept}"],
+def run(module: str, *arguments: str, database_url: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
-        env=clean_environment({"TEST_DATABASE_URL": postgres_urls.url}),
+        env=clean_environment({"TEST_DATABASE_URL": database_url}),
         check=False,
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_bench__measures(name: str, postgres_urls: Databases, tmp_path: Path) -> None:
+    kept = tmp_path / "figures.json"
+    small = ("--rounds=1", "--seconds=1", "--rows=2000", "--load=python")
+    done = run("bench", name, *small, *OPTIONS[name], f"--json={kept}", database_url=postgres_urls.url)
     assert done.returncode == 0, done.stderr
     assert "ERRORS" not in done.stdout
     figures = {figure["name"]: figure for figure in json.loads(kept.read_text("utf-8"))["figures"][name]}
     assert figures.keys() >= FIGURES[name]
     assert all(figure["median"] > 0 for figure in figures.values())
+
+
+def test_simulate__spends_what_was_measured(postgres_urls: Databases, tmp_path: Path) -> None:
+    kept = tmp_path / "costs.json"
+    measured = run("bench", "costs", "--rounds=1", "--rows=2000", f"--json={kept}", database_url=postgres_urls.url)
+    assert measured.returncode == 0, measured.stderr
+    held = []
+    for turn in ("admit one=1", "admit one=20"):
+        done = run("bench.simulate", f"--costs={kept}", "--jobs=500", "--workers=2", "--places=100", f"--turn={turn}")
+        assert done.returncode == 0, done.stderr
+        held += [int(line.split()[2].rstrip("%")) for line in done.stdout.splitlines() if "gate held" in line]
+    assert 0 < held[0] < held[1]
+    refused = run("bench.simulate", "--turn=admit")
+    assert refused.returncode == 1
+    assert "give NAME=FACTOR" in refused.stderr
