@@ -10,6 +10,8 @@ from tests.acceptance.processes import Process, free_port
 QUIET = {"REELAY_UPSTREAM_MAX_IN_FLIGHT": "1", "REELAY_POLL_INTERVAL_SECONDS": "60"}
 SLOW = ("--sandbox-speed", "0.001")
 SIGNING_SECRET = "0123456789abcdef" * 4
+ANEW = ("env",)
+"""Begun by another program, they load everything themselves, as in earnest; those of the tests are forked."""
 
 
 def reelay_process(folder: Path, *, port: int, database_url: str | None = None) -> Process:
@@ -18,14 +20,14 @@ def reelay_process(folder: Path, *, port: int, database_url: str | None = None) 
     if database_url is not None:
         environment["REELAY_DATABASE_URL"] = database_url
     command = ["app.cli", "serve", "--sandbox", *SLOW, "--port", str(port)]
-    return Process(command, log=folder / "log", ready="Reelay listens on", environment=environment)
+    return Process(command, log=folder / "log", ready="Reelay listens on", environment=environment, prefix=ANEW)
 
 
 def floor_process(folder: Path, *, port: int, payload: bytes) -> Process:
     """Return the floor, not yet started."""
     (folder / "payload").write_bytes(payload)
     command = ["bench.floor", "--port", str(port), "--payload", str(folder / "payload")]
-    return Process(command, log=folder / "floor.log", ready="Uvicorn running on", environment={})
+    return Process(command, log=folder / "floor.log", ready="Uvicorn running on", environment={}, prefix=ANEW)
 
 
 @contextmanager
