@@ -2,6 +2,7 @@
 
 import pytest
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 
 from app.db import access, events, jobs, schema
 from app.db.engine import Database
@@ -67,6 +68,11 @@ def test_check_of_states__knows_every_state(database: Database, state: JobState)
     inspector = sa.inspect(database.engine)
     [text] = [c["sqltext"] for c in inspector.get_check_constraints("jobs") if c["name"] == "ck_jobs_state"]
     assert f"'{state}'" in text
+
+
+def test_revisions__are_those_that_alembic_finds_in_the_files() -> None:
+    found = ScriptDirectory(str(schema.ROOT / "migrations")).walk_revisions()
+    assert schema.revisions() == [script.revision for script in found]
 
 
 def test_is_ready__a_newer_schema_still_serves_an_older_build(database: Database) -> None:
