@@ -4,13 +4,16 @@ import asyncio
 import secrets
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
-import psycopg
 import sqlalchemy as sa
 import structlog
 
 from app.db.engine import CHANNEL, KEEPALIVES, Database, notify
 from app.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    import psycopg
 
 log = structlog.get_logger()
 RECONNECT_SECONDS = 2.0
@@ -22,6 +25,8 @@ VOUCHED_SECONDS = 1.5
 
 async def listen(url: str, db: Database) -> None:
     """Wake local waiters whenever another replica commits a change. Runs until canceled; reconnects by itself."""
+    import psycopg  # noqa: PLC0415  # it takes long to load, and a service on SQLite never needs it
+
     plain = sa.make_url(url).set(drivername="postgresql").update_query_dict(KEEPALIVES)
     direct = plain.render_as_string(hide_password=False)
     while True:
@@ -40,7 +45,7 @@ async def listen(url: str, db: Database) -> None:
         await asyncio.sleep(RECONNECT_SECONDS)
 
 
-async def _hear(connection: psycopg.AsyncConnection, db: Database) -> None:
+async def _hear(connection: "psycopg.AsyncConnection", db: Database) -> None:
     """Pass on what is heard, and vouch for it as long as we hear ourselves too.
 
     Postgres tells in the order of the commits: with our own word, all that was committed before it has been heard. It
