@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from app.cli import client
+from app.cli import client, loading
 from app.cli.exits import Away, Exit, Left
 from app.domain.errors import ReelayError
 from app.settings import SettingsError
@@ -23,7 +23,9 @@ def new_root() -> typer.Typer:
 def main() -> None:
     """Run the command; docs/cli.md lists the exit codes."""
     try:
-        _wanted(sys.argv[1:])()
+        command = _wanted(sys.argv[1:])
+        loading.end()
+        command()
     except SettingsError as error:
         sys.exit(_complaint(str(error), status=Exit.USAGE))
     except ReelayError as error:

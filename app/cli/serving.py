@@ -1,7 +1,6 @@
 """reelay serve, worker, migrate, sandbox: the commands that run."""
 
 import asyncio
-import gc
 import ipaddress
 import json
 import socket
@@ -16,7 +15,7 @@ import typer
 from pydantic import SecretStr
 
 from app import telemetry
-from app.cli import development
+from app.cli import development, loading
 from app.cli.child_sandbox import SANDBOX_KEY, SANDBOX_MEDIAN_SECONDS, ChildSandbox
 from app.db import deployment, schema
 from app.domain.errors import Unavailable
@@ -54,6 +53,7 @@ def serve_command(
     worker: Annotated[bool, typer.Option(help="Also run the workers; several processes need Postgres.")] = True,
 ) -> None:
     """Serve the API, and run the workers in the same process."""
+    loading.begin()
     from app.main import Role, serve  # noqa: PLC0415  # short commands start without the whole service
 
     settings = Settings.load()
@@ -69,8 +69,7 @@ def serve_command(
         role = Role(mode="sandbox" if sandbox else "real", workers=worker, public_url=base)
 
         def ready() -> None:
-            # What was loaded at the start stays: keep the collector from walking it again and again.
-            gc.freeze()
+            loading.end()
             development_key = development.key_for(settings, allowed=sandbox and _is_loopback(host))
             if sandbox:
                 development.guess_durations(settings, median_seconds=SANDBOX_MEDIAN_SECONDS / sandbox_speed)
@@ -92,6 +91,7 @@ def worker_command(
     if check:
         check_worker(settings)
         return
+    loading.begin()
     from app.main import Role, work  # noqa: PLC0415  # as above
 
     configure_logs(settings)
@@ -99,6 +99,7 @@ def worker_command(
     listener = None if address is None else _bound(*address, chosen_by="REELAY_METRICS_LISTEN")
 
     def ready() -> None:
+        loading.end()
         _say_what_costs(settings)
         if listener is not None:
             _say("Metrics at http://{}:{}/metrics".format(*listener.getsockname()[:2]))
