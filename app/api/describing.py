@@ -1,8 +1,10 @@
 """What the OpenAPI document says beyond the signatures: every refusal, the bodies with examples, headers."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from app.api.aimlapi_shapes import Refusal
 from app.api.schemas import ErrorBody, RemixRequest, Resolution, RetryRequest
@@ -35,12 +37,27 @@ def body(schema: type[BaseModel], example: dict[str, Any], **more: Any) -> dict[
 def answers(*statuses: int) -> Described:
     """Declare refusals, each with the one envelope. Whoever needs a key may also come too often."""
     declared = sorted({*statuses, 429} if 401 in statuses else statuses)
-    return {status: {"model": ErrorBody, "description": _REFUSALS[status]} for status in declared}
+    return _refusals(declared, ErrorBody)
 
 
 def foreign_answers(*statuses: int) -> Described:
     """Declare refusals in the envelope of the AI/ML API."""
-    return {status: {"model": Refusal, "description": _REFUSALS[status]} for status in statuses}
+    return _refusals(statuses, Refusal)
+
+
+def _refusals(statuses: Iterable[int], schema: type[BaseModel]) -> Described:
+    """Refer to the schema, which the document adds by itself: FastAPI would make a field of it for each of hundreds."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}}
+    return {status: {"description": _REFUSALS[status], "content": content} for status in statuses}
+
+
+def refusal_schemas() -> dict[str, Any]:
+    """Return the schemas that refusals refer to."""
+    _, described = models_json_schema(
+        [(ErrorBody, "serialization"), (Refusal, "serialization")], ref_template="#/components/schemas/{model}"
+    )
+    found: dict[str, Any] = described["$defs"]
+    return found
 
 
 AGAIN: Described = {

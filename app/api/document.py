@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api import forms
+from app.api import describing, forms
 from app.api.schemas import JobRequest
 from app.catalogue.catalogue import DEFAULT_MODEL, Catalogue, Model
 from app.domain.errors import InvalidRequest
@@ -28,6 +28,7 @@ def write(app: FastAPI, *, catalogue: Catalogue) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     for name in _UNUSED:
         schemas.pop(name, None)
+    schemas |= describing.refusal_schemas()
     schemas |= {_schema_name(model): _input_schema(model) for model in catalogue.models.values()}
     schemas["JobRequest"] = _job_request(catalogue)
     schemas["JobForm"] = _job_form(catalogue)
