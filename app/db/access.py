@@ -14,7 +14,8 @@ from app.domain.errors import Conflict, InvalidRequest, NotFound
 from app.domain.ids import new_id
 from app.domain.secrets import Scope
 
-NAME = r"[\w .:@/-]{1,100}"
+NAME_SIGNS = r"[\w .:@/-]"
+LONGEST_NAME = 100
 """What projects and keys may be called."""
 MOST_BUDGET_MICROS = 10**15
 MOST_OF_A_LIMIT = 999_999
