@@ -27,7 +27,6 @@ class ChildSandbox:
     def __init__(self, data_dir: Path, *, speed: float) -> None:
         self._command = [sys.executable, "-m", "app.sandbox", "--port", "0", "--exit-with-parent"]
         self._command += ["--data-dir", str(data_dir), "--speed", str(speed), "--key", SANDBOX_KEY]
-        self.url = ""
 
     def __enter__(self) -> "ChildSandbox":
         # Its standard input is our pipe: when we die, it reads the end and goes too.
@@ -39,13 +38,15 @@ class ChildSandbox:
             env=without_upstream_keys(os.environ),
             start_new_session=True,
         )
+        return self
+
+    def url(self) -> str:
+        """Wait until it listens and return where; raise SettingsError if it does not."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline().strip()
         if not line.startswith(ANNOUNCEMENT):
-            self.__exit__(None, None, None)
             raise SettingsError(f"The sandbox did not start: {line or 'see its message above'}")
-        self.url = line.removeprefix(ANNOUNCEMENT)
-        return self
+        return line.removeprefix(ANNOUNCEMENT)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

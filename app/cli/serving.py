@@ -54,8 +54,6 @@ def serve_command(
 ) -> None:
     """Serve the API, and run the workers in the same process."""
     loading.begin()
-    from app.main import Role, serve  # noqa: PLC0415  # short commands start without the whole service
-
     settings = Settings.load()
     configure_logs(settings)
     listener = _bound(host, port)
@@ -64,8 +62,11 @@ def serve_command(
     if sandbox:
         _refuse_key(settings)
     with ChildSandbox(settings.data_dir / "sandbox", speed=sandbox_speed) if sandbox else nullcontext() as upstream:
+        # Short commands start without the whole service; it is loaded while the sandbox starts.
+        from app.main import Role, serve  # noqa: PLC0415
+
         if upstream is not None:
-            settings = _with_sandbox(settings, upstream.url)
+            settings = _with_sandbox(settings, upstream.url())
         role = Role(mode="sandbox" if sandbox else "real", workers=worker, public_url=base)
 
         def ready() -> None:
