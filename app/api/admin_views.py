@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, WithJ
 
 from app.api.schemas import Request, whole
 from app.api.webhook_views import DeliveryView
-from app.db.access import LONGEST_NAME, MOST_BUDGET_MICROS, MOST_OF_A_LIMIT, NAME_SIGNS, Key, Project
+from app.db.access import LONGEST_NAME, MOST_BUDGET_MICROS, MOST_OF_A_LIMIT, NAME, NAME_SIGNS, Key, Project
 from app.db.ledger import Month
 from app.domain.money import micros_to_usd
 
@@ -15,7 +15,7 @@ Name = Annotated[
     str,
     # As one pattern, pydantic's engine makes 10 MiB of it: all letters of Unicode, a hundred times.
     StringConstraints(pattern=f"^{NAME_SIGNS}+$", max_length=LONGEST_NAME),
-    WithJsonSchema({"type": "string", "pattern": f"^{NAME_SIGNS}{{1,{LONGEST_NAME}}}$"}),
+    WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"}),
 ]
 Count = Annotated[int, Field(ge=1, le=MOST_OF_A_LIMIT), BeforeValidator(whole)]
 Budget = Annotated[float, Field(ge=0, le=MOST_BUDGET_MICROS // 1_000_000, allow_inf_nan=False)]

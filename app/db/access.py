@@ -16,6 +16,7 @@ from app.domain.secrets import Scope
 
 NAME_SIGNS = r"[\w .:@/-]"
 LONGEST_NAME = 100
+NAME = f"{NAME_SIGNS}{{1,{LONGEST_NAME}}}"
 """What projects and keys may be called."""
 MOST_BUDGET_MICROS = 10**15
 MOST_OF_A_LIMIT = 999_999
