@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import memory, servers
+from bench import cores, memory, servers
 from bench.figures import Figure, Goal
 from bench.plan import Plan
 from tests.acceptance.processes import Process, free_port
@@ -24,7 +24,7 @@ def measure(plan: Plan) -> list[Figure]:
     """Start the floor, Reelay in an empty folder, and Reelay once more in the same folder, in turn."""
     for name in CODE:  # as an installation leaves it; otherwise each start may compile it anew
         compileall.compile_dir(Path(__file__).parents[1] / name, quiet=1)
-    starts, weights = defaultdict(list), defaultdict(list)
+    starts, spent, weights = defaultdict(list), defaultdict(list), defaultdict(list)
     for _ in range(plan.rounds):
         with TemporaryDirectory(prefix="reelay-bench-") as name:
             folder, port = Path(name), free_port()
@@ -35,11 +35,14 @@ def measure(plan: Plan) -> list[Figure]:
                 process = servers.reelay_process(folder, port=port)
                 with _started(process, port) as seconds:
                     starts[run].append(seconds)
-                    if run == "again" and memory.can_be_weighed():
+                    if not memory.can_be_weighed():
+                        continue
+                    spent[run].append(cores.used_seconds(process.pid))
+                    if run == "again":
                         time.sleep(plan.seconds)  # for whatever the start leaves to do
                         weights["own"].append(memory.of(process.pid))
                         weights["children"].append(memory.of_children(process.pid))
-    return [*_starts(starts), *_weights(weights)]
+    return [*_starts(starts), *_spent(spent), *_weights(weights)]
 
 
 @contextmanager
@@ -75,6 +78,15 @@ def _starts(seconds: dict[str, list[float]]) -> list[Figure]:
         Figure(name="start, floor", unit="s", samples=floor),
         Figure(name="start, new folder", unit="s", samples=seconds["first"], beside=floor, goal=START),
         Figure(name="start, again", unit="s", samples=seconds["again"], beside=floor, goal=START),
+    ]
+
+
+def _spent(seconds: dict[str, list[float]]) -> list[Figure]:
+    named = (("processor time, new folder", "first"), ("processor time, again", "again"))
+    return [
+        Figure(name=name, unit="s", samples=seconds[run], note="without its sandbox's")
+        for name, run in named
+        if run in seconds
     ]
 
 

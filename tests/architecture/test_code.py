@@ -78,3 +78,11 @@ def assigns_state(call: ast.Call) -> bool:
         columns |= {ast.unparse(key).strip("'").split(".")[-1] for key in mapping.keys if key}
     updates_jobs = re.search(r"\bjobs\w*\.update\(|\bupdate\((\w+\.)*jobs\w*\)", ast.unparse(call.func.value))
     return bool(updates_jobs) and "state" in columns
+
+
+def test_service__loads_no_large_library_before_it_needs_it() -> None:
+    loading = "import sys, app.cli.command, app.main; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", loading], cwd=ROOT, check=True, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert {"fastapi", "sqlalchemy"} <= loaded
+    assert not {"alembic", "psycopg", "cryptography", "joserfc", "PIL", "av"} & loaded
