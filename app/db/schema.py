@@ -1,6 +1,6 @@
 """The schema's version: bring it up, take it down, tell whether it fits this build.
 
-Only what moves the schema loads Alembic, which takes as long as a quarter of all other libraries' loading.
+Only what moves or compares it loads Alembic: 7 MiB, which a service whose schema is current does without.
 """
 
 from pathlib import Path
