@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import claim, costs, create, events, figures, flight, insert, line, polls, read, staleness, start
+from bench import claim, content, costs, create, events, figures, flight, insert, line, polls, read, staleness, start
 from bench.figures import Figure
 from bench.plan import KINDS, Loader, Plan
 
 BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "start": start.measure,
     "read": read.measure,
+    "content": content.measure,
     "staleness": staleness.measure,
     "line": line.measure,
     "insert": insert.measure,

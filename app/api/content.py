@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from app.api import describing, ranges, showing
 from app.api.callers import Caller
 from app.api.deps import Given, House, HouseDep
+from app.api.sending import FileAnswer, can_send_files
 from app.api.visitors import Signature, Signed, let_in
 from app.db import jobs
 from app.db.engine import Connection
@@ -101,7 +102,7 @@ async def deliver(
     # Only we can ask the browser to save a file: a signed link says nothing but what the storage knows.
     if house.content_origin is not None and link_seconds is not None and not download:
         return await _redirected(stored, seconds=link_seconds, house=house)
-    return await _streamed(stored, headers=headers, size=size, wanted=_range(request, headers["ETag"]), house=house)
+    return await _sent(request, stored, headers=headers, size=size, house=house)
 
 
 def _stored(job: Job, variant: Variant) -> Stored:
@@ -169,22 +170,26 @@ def _range(request: Request, tag: str) -> str | None:
     return request.headers.get("range") if condition in (None, tag) else None
 
 
-async def _streamed(
-    stored: Stored, *, headers: dict[str, str], size: int, wanted: str | None, house: House
-) -> Response:
-    span = ranges.requested(wanted, size=size)
+async def _sent(request: Request, stored: Stored, *, headers: dict[str, str], size: int, house: House) -> Response:
+    span = ranges.requested(_range(request, headers["ETag"]), size=size)
     start, end = (span.start, span.end) if span else (0, size)
     headers = headers | {"Content-Length": str(end - start)}
     if span is not None:
         headers["Content-Range"] = span.content_range(size)
-    chunks = house.store.stream(stored.key, start=start, end=end)
+    said: dict[str, Any] = {
+        "status_code": 206 if span else 200,
+        "headers": headers,
+        "media_type": stored.content_type,
+    }
     try:
         # Before the status is sent, so that a missing object is a 404 and a storage that is away a 503.
+        if can_send_files(request) and (file := await house.store.open_file(stored.key)) is not None:
+            return FileAnswer(file, start=start, end=end, **said)
+        chunks = house.store.stream(stored.key, start=start, end=end)
         first = await anext(chunks, b"")
     except ObjectMissing:
         raise _missing() from None
-    body = _with_first(first, chunks)
-    return StreamingResponse(body, status_code=206 if span else 200, headers=headers, media_type=stored.content_type)
+    return StreamingResponse(_with_first(first, chunks), **said)
 
 
 async def _with_first(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -149,6 +149,17 @@ class Store:
             if chunk is None:
                 return
             yield bytes(chunk)
+
+    async def open_file(self, key: str) -> BinaryIO | None:
+        """Open the file that the object is, for the caller to close; None where it is none: in a cloud.
+
+        Raises ObjectMissing.
+        """
+        _check_key(key)
+        if self._root is None:
+            return None
+        with _failures_told(f"{key} could not be read from {self._place}", reading=True):
+            return await asyncio.to_thread((self._root / key).open, "rb", buffering=0)
 
     async def link(self, key: str, *, seconds: int) -> str | None:
         """Return an address that opens the object to everybody for so long; None where only we can read: a folder."""

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = {
     "start": (),
     "read": ("--only=SQLite",),
+    "content": (),
     "create": ("--only=Postgres",),
     "claim": (),
     "events": ("--only=Postgres", "--listeners=20"),
@@ -23,6 +24,10 @@ OPTIONS = {
 FIGURES = {
     "start": {"start, floor", "start, new folder", "start, again"},
     "read": {f"GET /v1/jobs/{{id}}, {side}" for side in ("floor", "SQLite")},
+    "content": {
+        *(f"content, {what}, Reelay" for what in ("8 MB whole", "64 MB whole", "the 2nd MB of 8")),
+        "memory that 100 slow readers of 64 MB add",
+    },
     "create": {f"POST /v1/jobs, {side}" for side in ("floor", "Postgres, 1 project", "Postgres, 64 projects")},
     "claim": {
         f"{claim} among {rows}, {kind}"
