@@ -1,4 +1,7 @@
-"""GET /v1/jobs/{id}/content: a video in a folder, beside nginx with the same file; and what many slow readers weigh."""
+"""GET /v1/jobs/{id}/content: a video in a folder, beside nginx with the same file; and what many slow readers weigh.
+
+Between the two: nginx in front of Reelay, which decides who may see it and lets nginx send it (X-Accel-Redirect).
+"""
 
 import time
 from collections.abc import Callable
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 from app.db.engine import Database
 from app.db.tables import jobs
@@ -14,7 +18,7 @@ from bench import databases, memory, nginx, read, servers
 from bench.figures import Figure, Goal
 from bench.plan import Plan
 from bench.reader import Crowd, Reader
-from tests.acceptance.processes import free_port
+from tests.acceptance.processes import Process, free_port
 
 MB = 10**6
 SIZES = {"8 MB": 8 * MB, "64 MB": 64 * MB}
@@ -42,26 +46,48 @@ class Side:
 
 
 def measure(plan: Plan) -> list[Figure]:
-    """Read from nginx and from Reelay in turn, round after round; then let many read slowly."""
-    with databases.one_of_each(("SQLite",)) as made, ExitStack() as running:
-        url, folder = made["SQLite"]
-        key, ids = _fill(url, folder)
-        process = servers.reelay_process(folder, port=(port := free_port()), database_url=url)
-        running.callback(process.close)
-        process.start()
-        sides = {}
-        if nginx.PROGRAM is None:
-            print(NO_NGINX, flush=True)
-        else:
-            base = running.enter_context(nginx.serving(folder / "media", own=folder / "nginx"))
-            sides[NGINX] = Side(base, {size: _head(f"/{_key(size)}") for size in SIZES})
-        paths = {size: _head(f"/v1/jobs/{ids[size]}/content", key=key) for size in SIZES}
-        sides["Reelay"] = reelay = Side(f"http://127.0.0.1:{port}", paths)
+    """Read from all sides in turn, round after round; then let many read slowly from Reelay itself."""
+    with ExitStack() as running:
+        files = Path(running.enter_context(TemporaryDirectory(prefix="reelay-bench-")))
+        for size, length in SIZES.items():
+            (files / _key(size)).write_bytes(Random(1).randbytes(length))
+        process, reelay = _service(running, files)
+        sides = _with_nginx(running, files) | {"Reelay": reelay}
         found = [figure for size in SIZES for figure in _rates(sides, size, part=False, plan=plan)]
         found += _rates(sides, "8 MB", part=True, plan=plan)
         if memory.can_be_weighed():
             found.append(_growth(reelay, process.pid, plan=plan))
         return found
+
+
+def _with_nginx(running: ExitStack, files: Path) -> dict[str, Side]:
+    """Start nginx, which serves the files by itself, and for a second Reelay behind it."""
+    if nginx.PROGRAM is None:
+        print(NO_NGINX, flush=True)
+        return {}
+    _, behind = _service(running, files, settings={"REELAY_CONTENT_ACCEL": nginx.ACCEL})
+    own = Path(running.enter_context(TemporaryDirectory(prefix="reelay-bench-")))
+    base = running.enter_context(nginx.serving(files, own=own, behind=behind.base))
+    plain = {size: _head(f"{nginx.FILES}{_key(size)}") for size in SIZES}
+    return {NGINX: Side(base, plain), "Reelay behind nginx": Side(base, behind.heads)}
+
+
+def _service(running: ExitStack, files: Path, *, settings: dict[str, str] | None = None) -> tuple[Process, Side]:
+    """Start a Reelay with a finished job for each of the files."""
+    url, folder = running.enter_context(databases.one_of_each(("SQLite",)))["SQLite"]
+    key, made = read.fill(url, count=len(SIZES))
+    database = Database(url)
+    with database.transaction() as conn:
+        for id_, (size, length) in zip(made, SIZES.items(), strict=True):
+            video = read.VIDEO | {"key": _key(size), "size_bytes": length}
+            conn.execute(jobs.update().where(jobs.c.id == id_).values(video=video))
+    database.close()
+    settings = {"REELAY_STORAGE_URL": str(files)} | (settings or {})
+    process = servers.reelay_process(folder, port=(port := free_port()), database_url=url, settings=settings)
+    running.callback(process.close)
+    process.start()
+    heads = {size: _head(f"/v1/jobs/{id_}/content", key=key) for size, id_ in zip(SIZES, made, strict=True)}
+    return process, Side(f"http://127.0.0.1:{port}", heads)
 
 
 def _rates(sides: dict[str, Side], video: str, *, part: bool, plan: Plan) -> list[Figure]:
@@ -105,24 +131,8 @@ def _growth(side: Side, pid: int, *, plan: Plan) -> Figure:
     return Figure(name=name, unit="MiB", samples=added, goal=GROWTH, note=short or f"first {added[0]:.1f} MiB")
 
 
-def _fill(url: str, folder: Path) -> tuple[str, dict[str, str]]:
-    """Keep a finished job with a video of each size; return a key that may read them, and their ids."""
-    key, made = read.fill(url, count=len(SIZES))
-    ids = dict(zip(SIZES, made, strict=True))
-    database = Database(url)
-    for size, length in SIZES.items():
-        path = folder / "media" / _key(size)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(Random(1).randbytes(length))
-        with database.transaction() as conn:
-            video = read.VIDEO | {"key": _key(size), "size_bytes": length}
-            conn.execute(jobs.update().where(jobs.c.id == ids[size]).values(video=video))
-    database.close()
-    return key, ids
-
-
 def _key(size: str) -> str:
-    return f"videos/{size.replace(' ', '')}.mp4"
+    return f"{size.replace(' ', '')}.mp4"
 
 
 def _head(path: str, *, key: str | None = None) -> str:

@@ -1,6 +1,10 @@
-"""nginx, where it is installed: a child of ours, with a configuration, logs and scratch folders of its own."""
+"""nginx, where it is installed: a child of ours, with a configuration, logs and scratch folders of its own.
+
+It serves a folder by itself below FILES, and is in front of Reelay for everything else, as docs/operations.md has it.
+"""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -34,22 +38,29 @@ http {{
   keepalive_requests 1000000;
   server {{
     listen 127.0.0.1:{port};
-    location / {{ root {files}; }}
+    location {plain} {{ alias {files}/; }}
+    {front}
   }}
 }}
 """
 
 
+FILES = "/files/"
+ACCEL = "/protected/"
+_DOCS = Path(__file__).parents[1] / "docs" / "operations.md"
+
+
 @contextmanager
-def serving(files: Path, *, own: Path) -> Iterator[str]:
-    """Run one worker process that serves a folder, with what it writes in `own`; yield its address."""
+def serving(files: Path, *, own: Path, behind: str) -> Iterator[str]:
+    """Run one worker process, with what it writes in `own`; `behind` is the address of Reelay. Yield its own."""
     assert PROGRAM is not None
-    own.mkdir()
     port = free_port()
     # Its worker would else be nobody, who may not look into a folder of ours.
     user = "user root;" if os.geteuid() == 0 else ""
     configuration = own / "nginx.conf"
-    configuration.write_text(CONFIGURATION.format(user=user, own=own, port=port, files=files), "utf-8")
+    front = _in_front(behind, files=files)
+    told = CONFIGURATION.format(user=user, own=own, port=port, files=files, plain=FILES, front=front)
+    configuration.write_text(told, "utf-8")
     log = own / "error.log"
     process = subprocess.Popen([PROGRAM, "-p", str(own), "-c", str(configuration), "-e", str(log)])
     try:
@@ -58,6 +69,17 @@ def serving(files: Path, *, own: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(PATIENCE_SECONDS)
+
+
+def _in_front(address: str, *, files: Path) -> str:
+    """Return what an operator is told to write, with our address and folder."""
+    block: str
+    [block] = re.findall(r"^```nginx\n(.*?)^```", _DOCS.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    for shown, ours in (("http://127.0.0.1:8000", address), ("/srv/reelay/media/", f"{files}/")):
+        if shown not in block:
+            raise RuntimeError(f"docs/operations.md no longer names {shown} to nginx")
+        block = block.replace(shown, ours)
+    return block
 
 
 def _wait(process: "subprocess.Popen[bytes]", port: int, *, log: Path) -> None:

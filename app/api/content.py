@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import structlog
 from fastapi import APIRouter, Depends, Query, Request
@@ -89,7 +90,7 @@ async def read_content(
 async def deliver(
     request: Request, stored: Stored, *, download: bool, link_seconds: int | None, house: House
 ) -> Response:
-    """Answer with the object, or with a link into the storage where one may open for some seconds."""
+    """Answer with the object, with where nginx finds it, or with a link into the storage where one may open."""
     size = await _size(house, stored)
     if size is None:
         log.error("object_missing", key=stored.key)
@@ -97,6 +98,10 @@ async def deliver(
     headers = _headers(stored, download=download)
     if showing.unchanged(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
+    if house.content_accel is not None:
+        del headers["Accept-Ranges"]  # nginx says so itself: it sends ranges, and would say it twice
+        headers["X-Accel-Redirect"] = house.content_accel + quote(stored.key)
+        return Response(headers=headers, media_type=stored.content_type)
     if request.method == "HEAD":
         return Response(headers=headers | {"Content-Length": str(size)}, media_type=stored.content_type)
     # Only we can ask the browser to save a file: a signed link says nothing but what the storage knows.

@@ -138,6 +138,8 @@ def _paused(conn: Connection) -> list[Finding]:
 
 async def storage(settings: Settings) -> list[Finding]:
     """Can it be written, read and emptied, and do all workers mean the same one?"""
+    from app.main import accel_prefix  # noqa: PLC0415  # other commands start without the whole service
+
     try:
         store = await asyncio.to_thread(Store.open, settings.media_url)
         await store.check()
@@ -145,6 +147,10 @@ async def storage(settings: Settings) -> list[Finding]:
             await store.link_origin()
     except StorageFailed as error:
         return [failed("storage", str(error), "Mend REELAY_STORAGE_URL, its credentials, or the folder.")]
+    try:
+        accel_prefix(settings, store)
+    except SettingsError as error:
+        return [failed("storage", str(error), "docs/operations.md, Downloads through nginx")]
     found = [fine("storage", f"{store.place} was written, read and emptied.")]
     if is_folder(settings):
         found += await _foreign_hosts(settings)
