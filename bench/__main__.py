@@ -11,7 +11,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import claim, content, costs, create, events, figures, flight, insert, line, polls, read, staleness, start
+from bench import (
+    claim,
+    content,
+    costs,
+    create,
+    events,
+    figures,
+    flight,
+    insert,
+    line,
+    peer,
+    polls,
+    read,
+    staleness,
+    start,
+)
 from bench.figures import Figure
 from bench.plan import KINDS, Loader, Plan
 
@@ -28,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "events": events.measure,
     "polls": polls.measure,
     "flight": flight.measure,
+    "peer": peer.measure,
 }
 RESULTS = Path(__file__).with_name("results")
 NO_WRK = (

@@ -67,6 +67,12 @@ def test_bench__measures(name: str, postgres_urls: Databases, tmp_path: Path) ->
     assert all(figure["median"] > 0 for figure in figures.values())
 
 
+def test_peer__is_left_out_where_it_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIENT_ENVIRONMENTS", str(tmp_path))
+    done = run("bench", "peer", f"--json={tmp_path}/figures.json")
+    assert (done.returncode, "`make bench BENCH=peer` installs" in done.stdout) == (0, True), done.stderr
+
+
 def test_simulate__spends_what_was_measured(postgres_urls: Databases, tmp_path: Path) -> None:
     kept = tmp_path / "costs.json"
     measured = run("bench", "costs", "--rounds=1", "--rows=2000", f"--json={kept}", database_url=postgres_urls.url)
