@@ -131,7 +131,7 @@ class BoundedConnection(HttpToolsProtocol):
                     if sent == 0:
                         raise EOFError("the file has become shorter while it was sent")
                     start += sent
-                if start < end:
+                if start < end and not answer.disconnected:
                     await self._room(line)
         except ConnectionError:
             answer.disconnected = True

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 from urllib.parse import quote
 
 import structlog
@@ -91,10 +92,28 @@ async def deliver(
     request: Request, stored: Stored, *, download: bool, link_seconds: int | None, house: House
 ) -> Response:
     """Answer with the object, with where nginx finds it, or with a link into the storage where one may open."""
-    size = await _size(house, stored)
-    if size is None:
-        log.error("object_missing", key=stored.key)
-        raise _missing()
+    with ExitStack() as opened:
+        file, size = await _found(house, stored, to_send=request.method == "GET" and can_send_files(request))
+        if file is not None:
+            opened.enter_context(file)
+        answer = await _answer(
+            request, stored, file=file, size=size, download=download, link_seconds=link_seconds, house=house
+        )
+        if isinstance(answer, FileAnswer):
+            opened.pop_all()  # it closes the file
+        return answer
+
+
+async def _answer(
+    request: Request,
+    stored: Stored,
+    *,
+    file: BinaryIO | None,
+    size: int,
+    download: bool,
+    link_seconds: int | None,
+    house: House,
+) -> Response:
     headers = _headers(stored, download=download)
     if showing.unchanged(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
@@ -107,7 +126,7 @@ async def deliver(
     # Only we can ask the browser to save a file: a signed link says nothing but what the storage knows.
     if house.content_origin is not None and link_seconds is not None and not download:
         return await _redirected(stored, seconds=link_seconds, house=house)
-    return await _sent(request, stored, headers=headers, size=size, house=house)
+    return await _sent(request, stored, file=file, headers=headers, size=size, house=house)
 
 
 def _stored(job: Job, variant: Variant) -> Stored:
@@ -139,13 +158,21 @@ def _link_seconds(expires_at: datetime | None, signed: Signature | None, *, now:
     return max(1, int(min(ends) - now.timestamp()))
 
 
-async def _size(house: House, stored: Stored) -> int | None:
-    """Return the object's size; a storage that hangs is one that is away."""
+async def _found(house: House, stored: Stored, *, to_send: bool) -> tuple[BinaryIO | None, int]:
+    """Return the object's size, and its file to send where it is one; a storage that hangs is one that is away."""
     try:
         async with asyncio.timeout(STORAGE_SECONDS):
-            return await house.store.size(stored.key)
+            if to_send and (opened := await house.store.open_file(stored.key)) is not None:
+                return opened
+            size = await house.store.size(stored.key)
+    except ObjectMissing:
+        size = None
     except TimeoutError:
         raise StorageFailed(f"The storage at {house.store.place} did not answer.") from None
+    if size is None:
+        log.error("object_missing", key=stored.key)
+        raise _missing()
+    return None, size
 
 
 async def _redirected(stored: Stored, *, seconds: int, house: House) -> Response:
@@ -175,7 +202,9 @@ def _range(request: Request, tag: str) -> str | None:
     return request.headers.get("range") if condition in (None, tag) else None
 
 
-async def _sent(request: Request, stored: Stored, *, headers: dict[str, str], size: int, house: House) -> Response:
+async def _sent(
+    request: Request, stored: Stored, *, file: BinaryIO | None, headers: dict[str, str], size: int, house: House
+) -> Response:
     span = ranges.requested(_range(request, headers["ETag"]), size=size)
     start, end = (span.start, span.end) if span else (0, size)
     headers = headers | {"Content-Length": str(end - start)}
@@ -186,11 +215,11 @@ async def _sent(request: Request, stored: Stored, *, headers: dict[str, str], si
         "headers": headers,
         "media_type": stored.content_type,
     }
+    if file is not None:
+        return FileAnswer(file, start=start, end=end, **said)
+    chunks = house.store.stream(stored.key, start=start, end=end)
     try:
         # Before the status is sent, so that a missing object is a 404 and a storage that is away a 503.
-        if can_send_files(request) and (file := await house.store.open_file(stored.key)) is not None:
-            return FileAnswer(file, start=start, end=end, **said)
-        chunks = house.store.stream(stored.key, start=start, end=end)
         first = await anext(chunks, b"")
     except ObjectMissing:
         raise _missing() from None

@@ -155,8 +155,8 @@ class Store:
                 return
             yield bytes(chunk)
 
-    async def open_file(self, key: str) -> BinaryIO | None:
-        """Open the file that the object is, for the caller to close; None where it is none: in a cloud.
+    async def open_file(self, key: str) -> tuple[BinaryIO, int] | None:
+        """Open the file that the object is, for the caller to close, and return its size too; None in a cloud.
 
         Raises ObjectMissing.
         """
@@ -164,7 +164,7 @@ class Store:
         if self._root is None:
             return None
         with _failures_told(f"{key} could not be read from {self._place}", reading=True):
-            return await asyncio.to_thread((self._root / key).open, "rb", buffering=0)
+            return await asyncio.to_thread(folder.open_sized, self._root / key)
 
     async def link(self, key: str, *, seconds: int) -> str | None:
         """Return an address that opens the object to everybody for so long; None where only we can read: a folder."""

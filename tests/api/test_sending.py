@@ -92,6 +92,15 @@ async def test_file__is_closed_when_its_reader_leaves(app: FastAPI, caller: tupl
         assert open_videos() == 0
 
 
+async def test_file__is_closed_where_it_is_not_sent(app: FastAPI, caller: tuple[Caller, str], job: Job) -> None:
+    async with serving(app) as (_, address), connected(address) as [(reader, writer)]:
+        for more, status in (("Range: bytes=99999999-", b" 416 "), ("If-None-Match: *", b" 304 ")):
+            writer.write(ask_for(job, caller[1], more))
+            assert status in await reader.readuntil(b"\r\n")
+            assert open_videos() == 0
+            await reader.readuntil(b"}}" if status == b" 416 " else b"\r\n\r\n")
+
+
 async def test_file__that_shrinks_meanwhile_ends_the_connection(
     app: FastAPI, caller: tuple[Caller, str], job: Job, house: House
 ) -> None:
