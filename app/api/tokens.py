@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import structlog
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 from starlette.responses import Response
 
@@ -168,9 +168,7 @@ async def list_tokens(
     caller: KeyHolder,
     house: HouseDep,
     limit: listing.Limit = 20,
-    after: Annotated[
-        str | None, Query(max_length=100, description="The id of the last token of the page before.")
-    ] = None,
+    after: listing.After = None,
 ) -> Response:
     """The project's tokens, newest first, with what they have used; those of the last 30 days."""
 

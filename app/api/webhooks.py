@@ -1,10 +1,10 @@
 """/v1/webhooks: endpoints that are told of the project's jobs, their secrets, and what was sent to them."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import structlog
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api import asking, describing, listing, noting, webhook_urls, webhook_views, wire
@@ -30,7 +30,6 @@ from app.domain.sealing import Unsealable
 
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
-After = Annotated[str | None, Query(max_length=100, description="The `last_id` of the page before.")]
 
 
 def _body(schema: dict[str, Any], example: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -100,7 +99,7 @@ def _note(conn: Connection, action: acts.Action, target: str, *, caller: Caller,
     responses=describing.answers(400, 401, 403, 503),
 )
 async def list_webhooks(
-    *, caller: WebhookReader, house: HouseDep, limit: listing.Limit = 20, after: After = None
+    *, caller: WebhookReader, house: HouseDep, limit: listing.Limit = 20, after: listing.After = None
 ) -> Response:
     """The project's endpoints, newest first; to a key that is bound to a subject, those made with such keys."""
 
@@ -242,7 +241,7 @@ async def test_webhook(webhook_id: str, caller: WebhookWriter, house: HouseDep) 
     responses=describing.answers(400, 401, 403, 404, 503),
 )
 async def list_deliveries(
-    *, webhook_id: str, caller: WebhookReader, house: HouseDep, limit: listing.Limit = 20, after: After = None
+    *, webhook_id: str, caller: WebhookReader, house: HouseDep, limit: listing.Limit = 20, after: listing.After = None
 ) -> Response:
     """What was or is to be sent there, newest first, with each attempt; 30 days long.
 
