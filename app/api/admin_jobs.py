@@ -12,6 +12,7 @@ from starlette.responses import Response
 from app.api import describing, listing, showing, wire
 from app.api.callers import Caller
 from app.api.deps import Admin, House, HouseDep, name_of, require_working
+from app.api.replies import reply
 from app.api.schemas import JobList, Resolution, checked
 from app.db import events, jobs, resolving
 from app.db.engine import Connection
@@ -46,8 +47,7 @@ async def list_all_jobs(
     """Every project's jobs, newest first."""
     wanted = replace(narrowed, unresolved=unresolved)
     page = partial(jobs.page, owner=EVERYBODY, filter=wanted, limit=limit, after=after)
-    listed = await house.db.read(lambda conn: showing.show_page(conn, page(conn), house=house, caller=caller))
-    return Response(listed, media_type="application/json", headers={"Cache-Control": "private, no-cache"})
+    return reply(await house.db.read(lambda conn: showing.show_page(conn, page(conn), house=house, caller=caller)))
 
 
 @router.post(

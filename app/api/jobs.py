@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from app.api import describing, listing, showing, uploads, waiting
 from app.api.deps import HouseDep, Reader, Writer
+from app.api.replies import reply
 from app.api.schemas import JobList
 from app.db import endings, jobs
 from app.db.endings import Remains
@@ -37,8 +38,7 @@ async def list_jobs(
 ) -> Response:
     """The project's jobs, newest first. Pages stay right while jobs are added."""
     page = partial(jobs.page, owner=caller.owner, filter=narrowed, limit=limit, after=after, order=order)
-    listed = await house.db.read(lambda conn: showing.show_page(conn, page(conn), house=house, caller=caller))
-    return Response(listed, media_type="application/json", headers={"Cache-Control": "private, no-cache"})
+    return reply(await house.db.read(lambda conn: showing.show_page(conn, page(conn), house=house, caller=caller)))
 
 
 @router.get(
