@@ -75,8 +75,8 @@ check-alerts: ## Check the alert rules with promtool, of Debian's prometheus (PR
 image: $(VENV)/.ready-dev ## Build the container image and run it as docker-compose.yml does (CONTRIBUTING.md says with what)
 	@$(CLEAN_ENV) .ci/image
 
-bench: $(VENV)/.ready-dev ## Measure beside a bare FastAPI process, in some minutes (BENCH=claim: only that)
-	@$(CLEAN_ENV) $(BIN)/python -m bench $(BENCH) $(if $(BENCH_ROWS),--rows $(BENCH_ROWS)) $(BENCH_ARGS)
+bench: $(VENV)/.ready-dev $(if $(filter peer,$(BENCH)),$(VENV)/clients/proxy/.ready) ## Measure beside a bare FastAPI process, in some minutes (BENCH=claim: only that)
+	@$(CLEAN_ENV) CLIENT_ENVIRONMENTS=$(CURDIR)/$(VENV)/clients $(BIN)/python -m bench $(BENCH) $(if $(BENCH_ROWS),--rows $(BENCH_ROWS)) $(BENCH_ARGS)
 
 simulate: $(VENV)/.ready-dev ## Lead a million jobs through a hundred workers in virtual time, in two minutes (SIMULATE_ARGS="--places 20000")
 	@$(BIN)/python -m bench.simulate $(SIMULATE_ARGS)
@@ -107,11 +107,13 @@ $(BIN)/pip:
 	echo "Reelay needs Python 3.11 or newer with its venv module; none of these is: $(PYTHONS)." \
 		"Install it, or name one: make PYTHON=/path/to/python3" >&2; exit 1
 
-# The clients of test-clients, each by itself and at its newest: 2.x and 3.x of one package do not live together.
+# The clients of test-clients, and what BENCH=peer measures, each by itself and at its newest: 2.x and 3.x of one package
+# do not live together.
 $(VENV)/clients/openai2/.ready: CLIENT := 'openai>=2,<3'
 $(VENV)/clients/openai3/.ready: CLIENT := 'openai>=3,<4'
 $(VENV)/clients/litellm/.ready: CLIENT := litellm
 $(VENV)/clients/requests/.ready: CLIENT := requests
+$(VENV)/clients/proxy/.ready: CLIENT := 'litellm[proxy]'
 $(VENV)/clients/%/.ready: | $(BIN)/pip
 	@echo "Installing $(CLIENT) ..."
 	@$(BIN)/python -m venv $(@D) && $(@D)/bin/python -m pip install --quiet $(CLIENT)

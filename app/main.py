@@ -1,6 +1,7 @@
 """The composition root: from settings to a running service."""
 
 import asyncio
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -138,6 +139,7 @@ async def _house(settings: Settings, role: Role, *, db: Database, store: Store, 
         metrics_token=settings.token_for_metrics(),
         allow_unknown_models=settings.allow_unknown_models,
         content_origin=await _content_origin(store) if settings.content_redirect else None,
+        content_accel=accel_prefix(settings, store),
     )
 
 
@@ -162,6 +164,22 @@ async def _content_origin(store: Store) -> str | None:
         return await store.link_origin()
     except StorageFailed as error:
         raise SettingsError(f"REELAY_CONTENT_REDIRECT: {error}") from None
+
+
+def accel_prefix(settings: Settings, store: Store) -> str | None:
+    """Return the location of nginx to which downloads are handed over; raise SettingsError where it can't send them."""
+    prefix = settings.content_accel
+    if prefix is None:
+        return None
+    if not re.fullmatch(r"/([A-Za-z0-9_.~-]+/)+", prefix):
+        raise SettingsError("REELAY_CONTENT_ACCEL must be a path between slashes, such as /protected/.")
+    if settings.content_redirect:
+        raise SettingsError("REELAY_CONTENT_ACCEL and REELAY_CONTENT_REDIRECT exclude each other. Unset one of them.")
+    if not store.is_folder:
+        raise SettingsError(
+            f"REELAY_CONTENT_ACCEL is for a folder, which nginx reads, and the storage is {store.place}. Unset it."
+        )
+    return prefix
 
 
 async def _first_prices(db: Database, upstream: UpstreamClient) -> None:

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     content_redirect: bool = Field(
         False, description="Send those who download a video to the cloud storage itself; folders never do."
     )
+    content_accel: str | None = Field(None, description="/protected/ or so: nginx in front sends a folder's videos.")
     upstream_url: str = Field("https://api.aimlapi.com", description="The paid API, or a sandbox.")
     upstream_api_key: SecretStr | None = Field(
         None,

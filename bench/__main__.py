@@ -11,13 +11,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import claim, costs, create, events, figures, flight, insert, line, polls, read, staleness, start
+from bench import (
+    claim,
+    content,
+    costs,
+    create,
+    events,
+    figures,
+    flight,
+    insert,
+    line,
+    peer,
+    polls,
+    read,
+    staleness,
+    start,
+)
 from bench.figures import Figure
 from bench.plan import KINDS, Loader, Plan
 
 BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "start": start.measure,
     "read": read.measure,
+    "content": content.measure,
     "staleness": staleness.measure,
     "line": line.measure,
     "insert": insert.measure,
@@ -27,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "events": events.measure,
     "polls": polls.measure,
     "flight": flight.measure,
+    "peer": peer.measure,
 }
 RESULTS = Path(__file__).with_name("results")
 NO_WRK = (

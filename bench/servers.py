@@ -1,6 +1,6 @@
 """The processes under load: Reelay as it is shipped, and the floor."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +14,11 @@ ANEW = ("env",)
 """Begun by another program, they load everything themselves, as in earnest; those of the tests are forked."""
 
 
-def reelay_process(folder: Path, *, port: int, database_url: str | None = None) -> Process:
+def reelay_process(
+    folder: Path, *, port: int, database_url: str | None = None, settings: Mapping[str, str] | None = None
+) -> Process:
     """Return `reelay serve --sandbox`, not yet started, with its data in `folder`."""
-    environment = QUIET | {"REELAY_DATA_DIR": str(folder), "REELAY_SIGNING_SECRET": SIGNING_SECRET}
+    environment = QUIET | {"REELAY_DATA_DIR": str(folder), "REELAY_SIGNING_SECRET": SIGNING_SECRET, **(settings or {})}
     if database_url is not None:
         environment["REELAY_DATABASE_URL"] = database_url
     command = ["app.cli", "serve", "--sandbox", *SLOW, "--port", str(port)]

@@ -51,7 +51,7 @@ def _figure(kind: str, rounds: list[list[float]]) -> Figure:
         name=f"a commit of another process is shown: p99, {kind}",
         unit="ms",
         samples=[1000 * sorted(lags)[int(0.99 * len(lags))] for lags in rounds],
-        goal=GOAL if kind == "Postgres" else None,
+        goal=GOAL,
         note=f"p50 {1000 * median(median(lags) for lags in rounds):.3g} ms, {sum(map(len, rounds))} commits",
     )
 

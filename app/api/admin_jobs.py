@@ -12,6 +12,7 @@ from starlette.responses import Response
 from app.api import describing, listing, showing, wire
 from app.api.callers import Caller
 from app.api.deps import Admin, House, HouseDep, name_of, require_working
+from app.api.replies import reply
 from app.api.schemas import JobList, Resolution, checked
 from app.db import events, jobs, resolving
 from app.db.engine import Connection
@@ -32,27 +33,21 @@ LOOK_AGAIN_SECONDS = 1.0
     summary="List the jobs of every project",
     response_model=JobList,
     responses=describing.answers(400, 401, 403, 503),
+    openapi_extra=describing.METADATA_FILTER,
 )
 async def list_all_jobs(
     *,
-    request: Request,
     caller: Admin,
     house: HouseDep,
-    status: listing.Status = None,
-    state: listing.State = None,
-    model: listing.ModelName = None,
+    narrowed: listing.Narrowed,
     limit: listing.Limit = 20,
     after: listing.After = None,
     unresolved: Annotated[bool, Query(description="Only jobs that a person must decide about.")] = False,
 ) -> Response:
     """Every project's jobs, newest first."""
-    narrowed = listing.filter_of(
-        request, status=status, state=state, model=model, created_after=None, created_before=None
-    )
-    narrowed = replace(narrowed, unresolved=unresolved)
-    page = partial(jobs.page, owner=EVERYBODY, filter=narrowed, limit=limit, after=after)
-    listed = await house.db.read(lambda conn: showing.show_page(conn, page(conn), house=house, caller=caller))
-    return Response(listed, media_type="application/json", headers={"Cache-Control": "private, no-cache"})
+    wanted = replace(narrowed, unresolved=unresolved)
+    page = partial(jobs.page, owner=EVERYBODY, filter=wanted, limit=limit, after=after)
+    return reply(await house.db.read(lambda conn: showing.show_page(conn, page(conn), house=house, caller=caller)))
 
 
 @router.post(

@@ -13,6 +13,7 @@ from app.api.admin_projects import cancel_unsent
 from app.api.admin_views import CreatedKey, KeyList, KeyRequest, KeyView, shown_key
 from app.api.callers import Caller
 from app.api.deps import Admin, House, HouseDep
+from app.api.replies import NEVER_KEPT, reply
 from app.api.schemas import checked
 from app.db import access, creations
 from app.db.access import Key
@@ -69,8 +70,7 @@ async def create_key(project_id: str, request: Request, caller: Admin, house: Ho
     key, secret = await house.db.write(making, by=caller.actor)
     log.info("key_created", key_id=key.id, project_id=key.project_id, by_key_id=caller.key.id)
     view = CreatedKey(**shown_key(key), key=secret)
-    headers = {"Cache-Control": "no-store"}
-    return Response(view.model_dump_json(), status_code=201, media_type="application/json", headers=headers)
+    return reply(view.model_dump_json(), status=201, cache=NEVER_KEPT)
 
 
 def _make(

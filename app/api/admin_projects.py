@@ -18,6 +18,7 @@ from app.api.admin_views import (
 from app.api.callers import Caller
 from app.api.deps import Admin, House, HouseDep
 from app.api.offering import Offer
+from app.api.replies import reply
 from app.api.schemas import checked
 from app.db import access, creations, ledger, revoking, usage
 from app.db.access import Limit, Project
@@ -27,7 +28,6 @@ from app.domain.errors import Conflict
 from app.domain.money import usd_to_micros
 
 router = APIRouter(prefix="/v1/admin/projects", tags=["admin"])
-FRESH = {"Cache-Control": "private, no-cache"}
 
 
 @router.get(
@@ -100,8 +100,7 @@ def _create(
 
 
 def _created(answer: str, *, project_id: str) -> Response:
-    headers = FRESH | {"Location": f"/v1/admin/projects/{project_id}"}
-    return Response(answer, status_code=201, media_type="application/json", headers=headers)
+    return reply(answer, status=201, headers={"Location": f"/v1/admin/projects/{project_id}"})
 
 
 def _replayed(known: Creation, asked: Asked) -> Response:

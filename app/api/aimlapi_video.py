@@ -11,6 +11,7 @@ from app.api.deps import Creator, HouseDep, Reader
 from app.api.multipart import Form
 from app.api.offering import Offer
 from app.api.orders import Order
+from app.api.replies import reply
 from app.api.schemas import JobRequest, refuse_crowds
 from app.db import jobs
 from app.db.engine import Connection
@@ -35,18 +36,13 @@ class Aimlapi:
         return f"{UNIVERSAL_PATH}?generation_id={job_id}"
 
     def first(self, body: str, *, status: int | None, headers: dict[str, str]) -> Response:
-        return _response(body, status=status or 201, headers=headers)
+        return reply(body, status=status or 201, headers=headers)
 
     def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
-        return _response(self.body(job, view), status=status or 201, headers=headers)
+        return reply(self.body(job, view), status=status or 201, headers=headers)
 
 
 FACE = Aimlapi()
-
-
-def _response(body: str, *, status: int, headers: dict[str, str]) -> Response:
-    kept = {"Cache-Control": "private, no-cache"}
-    return Response(body, status_code=status, media_type="application/json", headers=kept | headers)
 
 
 async def create_generation(request: Request, caller: Creator, house: HouseDep) -> Response:

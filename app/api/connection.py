@@ -1,16 +1,21 @@
 """One HTTP connection: bounds on its head, in size and time, before anything else is decided; and on its silence.
 
-To the application it offers, as an extension of ASGI, a way to write at once what many connections are sent.
+To the application it offers, as extensions of ASGI, a way to write at once what many connections are sent, and one to
+send files without reading them.
 """
 
 import asyncio
 import json
+import os
+import sys
 import uuid
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from app.api.sending import SEND_FILE
 from app.api.sse import PUSH
 
 LARGEST_HEAD = 64 * 1024
@@ -83,6 +88,8 @@ class BoundedConnection(HttpToolsProtocol):
         if self.cycle is not None:
             self.cycle.send_500_response = self._hang_up  # type: ignore[method-assign]
             self.scope["extensions"] = {PUSH: {"write": partial(_push, self.cycle)}}
+            if sys.platform == "linux":
+                self.scope["extensions"][SEND_FILE] = {"send": partial(self._send_file, self.cycle)}
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
@@ -107,6 +114,42 @@ class BoundedConnection(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         self._close()
+
+    async def _send_file(self, answer: RequestResponseCycle, file: int, start: int, end: int) -> None:
+        """Let the kernel send a part of a file, after what was written before. Returns early if the client leaves."""
+        if answer.disconnected or self.transport.is_closing():
+            return
+        answer.expected_content_length -= end - start
+        # Our own descriptor: the loop lets nobody wait for one of its connections, and may close it at any time.
+        line = os.dup(self.transport.get_extra_info("socket").fileno())
+        try:
+            self.transport.set_write_buffer_limits(0)  # so that "drained" means "empty"
+            await self.flow.drain()
+            while start < end and not answer.disconnected:
+                with suppress(BlockingIOError):
+                    sent = await _send_some(line, file, start, end - start)
+                    if sent == 0:
+                        raise EOFError("the file has become shorter while it was sent")
+                    start += sent
+                if start < end and not answer.disconnected:
+                    await self._room(line)
+        except ConnectionError:
+            answer.disconnected = True
+            self.transport.abort()
+        finally:
+            os.close(line)
+            if not self.transport.is_closing():
+                self.transport.set_write_buffer_limits()
+
+    async def _room(self, line: int) -> None:
+        """Wait until the client takes more, or has left: as if the transport had paused us, its silence is watched."""
+        self.pause_writing()
+        self.loop.add_writer(line, self.resume_writing)
+        try:
+            await self.flow.drain()
+        finally:
+            self.loop.remove_writer(line)
+            self.resume_writing()
 
     async def _hang_up(self) -> None:
         self.transport.close()
@@ -166,6 +209,17 @@ class BoundedConnection(HttpToolsProtocol):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+
+
+async def _send_some(line: int, file: int, start: int, count: int) -> int:
+    """Send what the kernel takes now, in a thread: it may wait for the disk. Who is canceled waits for its end."""
+    sending = asyncio.ensure_future(asyncio.to_thread(os.sendfile, line, file, start, count))
+    try:
+        return await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            await sending
+        raise
 
 
 def _push(answer: RequestResponseCycle, chunk: bytes) -> bool:

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
+from urllib.parse import quote
 
 import structlog
 from fastapi import APIRouter, Depends, Query, Request
@@ -13,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from app.api import describing, ranges, showing
 from app.api.callers import Caller
 from app.api.deps import Given, House, HouseDep
+from app.api.sending import FileAnswer, can_send_files
 from app.api.visitors import Signature, Signed, let_in
 from app.db import jobs
 from app.db.engine import Connection
@@ -88,20 +91,42 @@ async def read_content(
 async def deliver(
     request: Request, stored: Stored, *, download: bool, link_seconds: int | None, house: House
 ) -> Response:
-    """Answer with the object, or with a link into the storage where one may open for some seconds."""
-    size = await _size(house, stored)
-    if size is None:
-        log.error("object_missing", key=stored.key)
-        raise _missing()
+    """Answer with the object, with where nginx finds it, or with a link into the storage where one may open."""
+    with ExitStack() as opened:
+        file, size = await _found(house, stored, to_send=request.method == "GET" and can_send_files(request))
+        if file is not None:
+            opened.enter_context(file)
+        answer = await _answer(
+            request, stored, file=file, size=size, download=download, link_seconds=link_seconds, house=house
+        )
+        if isinstance(answer, FileAnswer):
+            opened.pop_all()  # it closes the file
+        return answer
+
+
+async def _answer(
+    request: Request,
+    stored: Stored,
+    *,
+    file: BinaryIO | None,
+    size: int,
+    download: bool,
+    link_seconds: int | None,
+    house: House,
+) -> Response:
     headers = _headers(stored, download=download)
     if showing.unchanged(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
+    if house.content_accel is not None:
+        del headers["Accept-Ranges"]  # nginx says so itself: it sends ranges, and would say it twice
+        headers["X-Accel-Redirect"] = house.content_accel + quote(stored.key)
+        return Response(headers=headers, media_type=stored.content_type)
     if request.method == "HEAD":
         return Response(headers=headers | {"Content-Length": str(size)}, media_type=stored.content_type)
     # Only we can ask the browser to save a file: a signed link says nothing but what the storage knows.
     if house.content_origin is not None and link_seconds is not None and not download:
         return await _redirected(stored, seconds=link_seconds, house=house)
-    return await _streamed(stored, headers=headers, size=size, wanted=_range(request, headers["ETag"]), house=house)
+    return await _sent(request, stored, file=file, headers=headers, size=size, house=house)
 
 
 def _stored(job: Job, variant: Variant) -> Stored:
@@ -133,13 +158,21 @@ def _link_seconds(expires_at: datetime | None, signed: Signature | None, *, now:
     return max(1, int(min(ends) - now.timestamp()))
 
 
-async def _size(house: House, stored: Stored) -> int | None:
-    """Return the object's size; a storage that hangs is one that is away."""
+async def _found(house: House, stored: Stored, *, to_send: bool) -> tuple[BinaryIO | None, int]:
+    """Return the object's size, and its file to send where it is one; a storage that hangs is one that is away."""
     try:
         async with asyncio.timeout(STORAGE_SECONDS):
-            return await house.store.size(stored.key)
+            if to_send and (opened := await house.store.open_file(stored.key)) is not None:
+                return opened
+            size = await house.store.size(stored.key)
+    except ObjectMissing:
+        size = None
     except TimeoutError:
         raise StorageFailed(f"The storage at {house.store.place} did not answer.") from None
+    if size is None:
+        log.error("object_missing", key=stored.key)
+        raise _missing()
+    return None, size
 
 
 async def _redirected(stored: Stored, *, seconds: int, house: House) -> Response:
@@ -169,22 +202,28 @@ def _range(request: Request, tag: str) -> str | None:
     return request.headers.get("range") if condition in (None, tag) else None
 
 
-async def _streamed(
-    stored: Stored, *, headers: dict[str, str], size: int, wanted: str | None, house: House
+async def _sent(
+    request: Request, stored: Stored, *, file: BinaryIO | None, headers: dict[str, str], size: int, house: House
 ) -> Response:
-    span = ranges.requested(wanted, size=size)
+    span = ranges.requested(_range(request, headers["ETag"]), size=size)
     start, end = (span.start, span.end) if span else (0, size)
     headers = headers | {"Content-Length": str(end - start)}
     if span is not None:
         headers["Content-Range"] = span.content_range(size)
+    said: dict[str, Any] = {
+        "status_code": 206 if span else 200,
+        "headers": headers,
+        "media_type": stored.content_type,
+    }
+    if file is not None:
+        return FileAnswer(file, start=start, end=end, **said)
     chunks = house.store.stream(stored.key, start=start, end=end)
     try:
         # Before the status is sent, so that a missing object is a 404 and a storage that is away a 503.
         first = await anext(chunks, b"")
     except ObjectMissing:
         raise _missing() from None
-    body = _with_first(first, chunks)
-    return StreamingResponse(body, status_code=206 if span else 200, headers=headers, media_type=stored.content_type)
+    return StreamingResponse(_with_first(first, chunks), **said)
 
 
 async def _with_first(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -56,6 +56,8 @@ class House:
     """Origins whose pages may use this service through a browser; there is no such page by default."""
     content_origin: str | None = None
     """Where links into the storage lead, if downloads are answered with such; None passes the bytes on."""
+    content_accel: str | None = None
+    """The location of nginx in front to which downloads are handed over; None sends the bytes ourselves."""
     max_in_flight: int = 10
     """How many generations the upstream takes at once, for estimates."""
     max_body_bytes: int = 32 << 20

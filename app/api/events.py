@@ -13,6 +13,7 @@ from app.api import describing, feed, sse
 from app.api.callers import Caller
 from app.api.deps import Given, House, HouseDep, Reader
 from app.api.feed import TooSlow
+from app.api.replies import reply
 from app.api.schemas import EventList
 from app.api.visitors import Signed, let_in
 from app.db import events, jobs, stream
@@ -25,7 +26,6 @@ from app.domain.views import EventView, render_entry, render_progress
 
 router = APIRouter(prefix="/v1", tags=["events"])
 HEARTBEAT_SECONDS = 15.0
-FRESH = {"Cache-Control": "private, no-cache"}
 After = Annotated[str | None, Query(max_length=100, description="The number or the id of an event.")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 _ROUTE: dict[str, Any] = {"response_model": EventList, "openapi_extra": describing.LAST_EVENT_ID}
@@ -116,7 +116,7 @@ async def list_all_events(
 
 def _page(found: list[Event], *, limit: int) -> Response:
     listed = EventList(data=[render_entry(event) for event in found[:limit]], has_more=len(found) > limit)
-    return Response(listed.model_dump_json(), media_type="application/json", headers=FRESH)
+    return reply(listed.model_dump_json())
 
 
 def _last_event_id(request: Request) -> str | None:

@@ -11,6 +11,7 @@ from app.api.callers import Caller
 from app.api.content import Stored
 from app.api.deps import Creator, House, HouseDep, Reader, Writer, require_open, require_working
 from app.api.intake import SUFFIXES, Upload, faults_named
+from app.api.replies import reply
 from app.api.schemas import FileView
 from app.db import access, acts, creations, files
 from app.db.creations import Asked, Creation
@@ -24,7 +25,6 @@ from app.media.images import CheckedImage
 from app.media.source import Source, look
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
-FRESH = {"Cache-Control": "private, no-cache"}
 INERT = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 """Were it ever shown as a page of its own, it could do nothing there."""
 
@@ -99,8 +99,7 @@ def _record(conn: Connection, *, upload: Upload, asked: Asked, caller: Caller, h
 
 
 def _created(body: str, *, file_id: str) -> Response:
-    headers = FRESH | {"Location": f"/v1/files/{file_id}"}
-    return Response(body, status_code=201, media_type="application/json", headers=headers)
+    return reply(body, status=201, headers={"Location": f"/v1/files/{file_id}"})
 
 
 def _replayed(known: Creation, asked: Asked) -> Response:
@@ -118,7 +117,7 @@ def _replayed(known: Creation, asked: Asked) -> Response:
 async def read_file(file_id: str, caller: Reader, house: HouseDep) -> Response:
     """Also one that came within a job. `expires_at` moves on while jobs use it."""
     file = await _found(file_id, caller=caller, house=house)
-    return Response(_view(file).model_dump_json(), media_type="application/json", headers=FRESH)
+    return reply(_view(file).model_dump_json())
 
 
 _CONTENT: dict[str, Any] = {

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from app.api import describing, listing, showing, uploads, waiting
 from app.api.deps import HouseDep, Reader, Writer
+from app.api.replies import reply
 from app.api.schemas import JobList
 from app.db import endings, jobs
 from app.db.endings import Remains
@@ -28,25 +29,16 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 )
 async def list_jobs(
     *,
-    request: Request,
     caller: Reader,
     house: HouseDep,
-    status: listing.Status = None,
-    state: listing.State = None,
-    model: listing.ModelName = None,
-    created_after: listing.Moment = None,
-    created_before: listing.Moment = None,
+    narrowed: listing.Narrowed,
     limit: listing.Limit = 20,
     after: listing.After = None,
     order: Literal["asc", "desc"] = "desc",
 ) -> Response:
     """The project's jobs, newest first. Pages stay right while jobs are added."""
-    narrowed = listing.filter_of(
-        request, status=status, state=state, model=model, created_after=created_after, created_before=created_before
-    )
     page = partial(jobs.page, owner=caller.owner, filter=narrowed, limit=limit, after=after, order=order)
-    listed = await house.db.read(lambda conn: showing.show_page(conn, page(conn), house=house, caller=caller))
-    return Response(listed, media_type="application/json", headers={"Cache-Control": "private, no-cache"})
+    return reply(await house.db.read(lambda conn: showing.show_page(conn, page(conn), house=house, caller=caller)))
 
 
 @router.get(

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+from fastapi import Depends, Query, Request
 
 from app.api.wire import shown
 from app.db.jobs import Filter
@@ -16,9 +16,6 @@ _METADATA = re.compile(r"metadata\[([A-Za-z0-9_.-]{1,64})\]")
 MOST_PAIRS = 16
 LONGEST_VALUE = 512
 
-Status = Annotated[PublicStatus | None, Query(description="Only jobs with this public status.")]
-State = Annotated[JobState | None, Query(description="Only jobs in this state.")]
-ModelName = Annotated[str | None, Query(max_length=200, description="Only jobs of this model.")]
 After = Annotated[str | None, Query(description="The `last_id` of the page before.", max_length=100)]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Moment = Annotated[
@@ -32,16 +29,16 @@ def page(data: list[Any], *, has_more: bool) -> dict[str, Any]:
     return {"data": data, "first_id": first_id, "last_id": last_id, "has_more": has_more}
 
 
-def filter_of(
+async def _filter_of(
     request: Request,
     *,
-    status: PublicStatus | None,
-    state: JobState | None,
-    model: str | None,
-    created_after: str | None,
-    created_before: str | None,
+    status: Annotated[PublicStatus | None, Query(description="Only jobs with this public status.")] = None,
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
+    model: Annotated[str | None, Query(max_length=200, description="Only jobs of this model.")] = None,
+    created_after: Moment = None,
+    created_before: Moment = None,
 ) -> Filter:
-    """Return the filter; raise InvalidRequest naming the parameter at fault."""
+    """Return the filter; raise InvalidRequest naming the parameter at fault. Async, so that no thread is needed."""
     states = None if status is None else states_of(status)
     if state is not None:
         states = frozenset({state}) if states is None else states & {state}
@@ -52,6 +49,9 @@ def filter_of(
         created_before=moment_of(created_before, param="created_before"),
         metadata=_metadata(request),
     )
+
+
+Narrowed = Annotated[Filter, Depends(_filter_of)]
 
 
 def moment_of(text: str | None, *, param: str) -> datetime | None:

@@ -20,6 +20,7 @@ from app.api import (
 from app.api.deps import Creator, HouseDep, Reader, Writer
 from app.api.jobs import delete_job
 from app.api.openai_shapes import DeletedVideo, VideoObject, VideoPage
+from app.api.replies import reply
 from app.api.schemas import RemixRequest, checked
 from app.catalogue.catalogue import Catalogue
 from app.db import jobs
@@ -47,18 +48,14 @@ class OpenAI:
         return f"/v1/videos/{openai_shapes.video_id(job_id)}"
 
     def first(self, body: str, *, status: int | None, headers: dict[str, str]) -> Response:
-        return _response(body, headers | _ask_again(showing.ASK_AGAIN_SECONDS))
+        return reply(body, headers=headers | _ask_again(showing.ASK_AGAIN_SECONDS))
 
     def latest(self, job: Job, view: JobView, *, status: int | None, headers: dict[str, str]) -> Response:
-        return _response(self.body(job, view), headers | _ask_again(showing.ask_again_seconds(view)))
+        return reply(self.body(job, view), headers=headers | _ask_again(showing.ask_again_seconds(view)))
 
 
 def _ask_again(seconds: int | None) -> dict[str, str]:
     return {} if seconds is None else {"openai-poll-after-ms": str(1000 * seconds)}
-
-
-def _response(body: str, headers: dict[str, str]) -> Response:
-    return Response(body, media_type="application/json", headers={"Cache-Control": "private, no-cache"} | headers)
 
 
 @router.post(
@@ -94,7 +91,7 @@ async def list_videos(
         videos = [face.video(job, view) for job, view in zip(page.jobs, views, strict=True)]
         return VideoPage(**listing.page(videos, has_more=page.has_more)).model_dump_json()
 
-    return _response(await house.db.read(show), {})
+    return reply(await house.db.read(show))
 
 
 @router.get(
@@ -152,7 +149,7 @@ async def delete_video(video_id: str, caller: Writer, house: HouseDep) -> Respon
     """Forget a finished job's video, input and metadata for good. What it cost stays in the books."""
     with openai_shapes.asked_for(video_id) as job_id:
         await delete_job(job_id, caller, house)
-    return _response(DeletedVideo(id=video_id).model_dump_json(), {})
+    return reply(DeletedVideo(id=video_id).model_dump_json())
 
 
 @router.post(

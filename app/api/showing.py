@@ -9,6 +9,7 @@ from starlette.responses import Response
 from app.api import listing
 from app.api.callers import Caller
 from app.api.deps import House
+from app.api.replies import reply
 from app.api.schemas import JobList
 from app.db import gate, jobs, queue
 from app.db.engine import Connection
@@ -47,15 +48,15 @@ def show_page(conn: Connection, page: jobs.Page, *, house: House, caller: Caller
 def answer(view: JobView, job: Job, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return the job as a response that tells a poller all it needs."""
     body = view.model_dump_json().encode()
-    told = {"ETag": etag(job.event_count, body), "Cache-Control": "private, no-cache"} | retry_after(view)
-    return Response(body, status_code=status, media_type="application/json", headers=told | (headers or {}))
+    told = {"ETag": etag(job.event_count, body)} | retry_after(view)
+    return reply(body, status=status, headers=told | (headers or {}))
 
 
 def first_view(stored: str, *, status: int, headers: dict[str, str]) -> Response:
     """Return a job as it was when it was first told of; when new, what `answer` would have returned then."""
     body = stored.encode()
-    told = {"ETag": etag(1, body), "Cache-Control": "private, no-cache", "Retry-After": str(ASK_AGAIN_SECONDS)}
-    return Response(body, status_code=status, media_type="application/json", headers=told | headers)
+    told = {"ETag": etag(1, body), "Retry-After": str(ASK_AGAIN_SECONDS)}
+    return reply(body, status=status, headers=told | headers)
 
 
 def etag(event_count: int, body: bytes) -> str:

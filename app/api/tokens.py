@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import structlog
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 from starlette.responses import Response
 
@@ -13,6 +13,7 @@ from app.api import asking, describing, estimating, listing, offering, wire
 from app.api.callers import Caller
 from app.api.deps import House, HouseDep, KeyHolder, Minter, require_working
 from app.api.offering import Offer
+from app.api.replies import NEVER_KEPT, reply
 from app.api.schemas import Request as Sent
 from app.api.schemas import checked, whole
 from app.db import acts, creations, tokens
@@ -123,12 +124,7 @@ async def mint_token(request: Request, caller: Minter, house: HouseDep) -> Respo
     token, secret = await house.db.write(minting, by=caller.actor)
     log.info("token_minted", token_id=token.id, key_id=caller.key.id)
     view = MintedToken(**_shown(token), token=secret)
-    return Response(
-        view.model_dump_json(),
-        status_code=201,
-        media_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )
+    return reply(view.model_dump_json(), status=201, cache=NEVER_KEPT)
 
 
 def _grant(wish: TokenRequest, offer: Offer) -> Grant:
@@ -168,9 +164,7 @@ async def list_tokens(
     caller: KeyHolder,
     house: HouseDep,
     limit: listing.Limit = 20,
-    after: Annotated[
-        str | None, Query(max_length=100, description="The id of the last token of the page before.")
-    ] = None,
+    after: listing.After = None,
 ) -> Response:
     """The project's tokens, newest first, with what they have used; those of the last 30 days."""
 
@@ -179,8 +173,7 @@ async def list_tokens(
         data = [TokenView(**_shown(token)) for token in found]
         return TokenList(**listing.page(data, has_more=has_more)).model_dump_json()
 
-    listed = await house.db.read(show)
-    return Response(listed, media_type="application/json", headers={"Cache-Control": "private, no-cache"})
+    return reply(await house.db.read(show))
 
 
 @router.delete(

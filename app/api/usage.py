@@ -12,6 +12,7 @@ from starlette.responses import Response
 from app.api import describing
 from app.api.deps import House, HouseDep, Reader
 from app.api.listing import moment_of
+from app.api.replies import reply
 from app.api.schemas import MonthView, UsageRow, UsageTotal, UsageView
 from app.db import ledger, usage
 from app.db.engine import Connection
@@ -92,8 +93,7 @@ async def report(
         )
 
     view = await house.db.read(summed)
-    headers = {"Cache-Control": "private, no-cache"}
-    return Response(view.model_dump_json(by_alias=True), media_type="application/json", headers=headers)
+    return reply(view.model_dump_json(by_alias=True))
 
 
 def _boundary(text: str | None, *, param: str) -> datetime | None:

@@ -1,15 +1,16 @@
 """/v1/webhooks: endpoints that are told of the project's jobs, their secrets, and what was sent to them."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import structlog
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api import asking, describing, listing, noting, webhook_urls, webhook_views, wire
 from app.api.callers import Caller
 from app.api.deps import House, HouseDep, WebhookMaker, WebhookReader, WebhookWriter
+from app.api.replies import NEVER_KEPT, reply
 from app.api.schemas import checked
 from app.api.webhook_views import (
     CreatedWebhook,
@@ -30,15 +31,10 @@ from app.domain.sealing import Unsealable
 
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
-After = Annotated[str | None, Query(max_length=100, description="The `last_id` of the page before.")]
 
 
 def _body(schema: dict[str, Any], example: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"requestBody": more | {"content": {"application/json": {"schema": schema, "example": example}}}}
-
-
-def _answer(body: str, *, status: int = 200, cache: str = "private, no-cache") -> Response:
-    return Response(body, status_code=status, media_type="application/json", headers={"Cache-Control": cache})
 
 
 @router.post(
@@ -69,7 +65,7 @@ async def create_webhook(request: Request, caller: WebhookMaker, house: HouseDep
     hook, secret = await house.db.write(creating, by=caller.actor)
     log.info("webhook_created", webhook_id=hook.id, key_id=caller.key.id)
     view = CreatedWebhook(**webhook_views.shown(hook), secret=secret)
-    return _answer(view.model_dump_json(), status=201, cache="no-store")
+    return reply(view.model_dump_json(), status=201, cache=NEVER_KEPT)
 
 
 def _create(
@@ -100,7 +96,7 @@ def _note(conn: Connection, action: acts.Action, target: str, *, caller: Caller,
     responses=describing.answers(400, 401, 403, 503),
 )
 async def list_webhooks(
-    *, caller: WebhookReader, house: HouseDep, limit: listing.Limit = 20, after: After = None
+    *, caller: WebhookReader, house: HouseDep, limit: listing.Limit = 20, after: listing.After = None
 ) -> Response:
     """The project's endpoints, newest first; to a key that is bound to a subject, those made with such keys."""
 
@@ -109,7 +105,7 @@ async def list_webhooks(
         data = [WebhookView(**webhook_views.shown(hook)) for hook in found]
         return WebhookList(**listing.page(data, has_more=has_more)).model_dump_json()
 
-    return _answer(await house.db.read(show))
+    return reply(await house.db.read(show))
 
 
 @router.get(
@@ -129,7 +125,7 @@ async def read_default_secret(caller: WebhookReader, house: HouseDep) -> Respons
             message = "The secret can't be read any more. POST /v1/webhooks/default/rotate-secret for another."
             raise Conflict(message, code="secret_unreadable") from None
 
-    return _answer((await house.db.write(read)).model_dump_json(), cache="no-store")
+    return reply((await house.db.write(read)).model_dump_json(), cache=NEVER_KEPT)
 
 
 @router.get(
@@ -141,7 +137,7 @@ async def read_default_secret(caller: WebhookReader, house: HouseDep) -> Respons
 async def read_webhook(webhook_id: str, caller: WebhookReader, house: HouseDep) -> Response:
     """The endpoint as it stands: whether it is failing, or disabled and why."""
     hook = await house.db.read(lambda conn: webhooks.get(conn, caller.key, webhook_id))
-    return _answer(WebhookView(**webhook_views.shown(hook)).model_dump_json())
+    return reply(WebhookView(**webhook_views.shown(hook)).model_dump_json())
 
 
 @router.patch(
@@ -171,7 +167,7 @@ async def update_webhook(webhook_id: str, request: Request, caller: WebhookWrite
 
     hook = await house.db.write(change, by=caller.actor)
     log.info("webhook_changed", webhook_id=hook.id, key_id=caller.key.id, fields=sorted(given))
-    return _answer(WebhookView(**webhook_views.shown(hook)).model_dump_json())
+    return reply(WebhookView(**webhook_views.shown(hook)).model_dump_json())
 
 
 @router.delete(
@@ -213,7 +209,7 @@ async def rotate_secret(webhook_id: str, caller: WebhookWriter, house: HouseDep)
     hook, secret = await house.db.write(rotate, by=caller.actor)
     log.info("webhook_secret_rotated", webhook_id=hook.id, key_id=caller.key.id)
     view = SecretView(secret=secret, previous_secret_until=hook.previous_until)
-    return _answer(view.model_dump_json(), cache="no-store")
+    return reply(view.model_dump_json(), cache=NEVER_KEPT)
 
 
 @router.post(
@@ -232,7 +228,7 @@ async def test_webhook(webhook_id: str, caller: WebhookWriter, house: HouseDep) 
         _note(conn, "webhook.tested", hook.id, caller=caller, house=house)
         return webhook_views.delivery(owed)
 
-    return _answer((await house.db.write(owe, by=caller.actor)).model_dump_json(), status=202)
+    return reply((await house.db.write(owe, by=caller.actor)).model_dump_json(), status=202)
 
 
 @router.get(
@@ -242,7 +238,7 @@ async def test_webhook(webhook_id: str, caller: WebhookWriter, house: HouseDep) 
     responses=describing.answers(400, 401, 403, 404, 503),
 )
 async def list_deliveries(
-    *, webhook_id: str, caller: WebhookReader, house: HouseDep, limit: listing.Limit = 20, after: After = None
+    *, webhook_id: str, caller: WebhookReader, house: HouseDep, limit: listing.Limit = 20, after: listing.After = None
 ) -> Response:
     """What was or is to be sent there, newest first, with each attempt; 30 days long.
 
@@ -255,7 +251,7 @@ async def list_deliveries(
         data = [webhook_views.delivery(logged) for logged in found]
         return DeliveryList(**listing.page(data, has_more=has_more)).model_dump_json()
 
-    return _answer(await house.db.read(show))
+    return reply(await house.db.read(show))
 
 
 @router.post(
@@ -275,4 +271,4 @@ async def redeliver(webhook_id: str, delivery_id: str, caller: WebhookWriter, ho
         _note(conn, "delivery.sent_again", delivery_id, caller=caller, house=house)
         return webhook_views.delivery(owed)
 
-    return _answer((await house.db.write(owe, by=caller.actor)).model_dump_json(), status=202)
+    return reply((await house.db.write(owe, by=caller.actor)).model_dump_json(), status=202)

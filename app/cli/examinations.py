@@ -7,7 +7,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -124,20 +124,33 @@ def _schema(conn: Connection, settings: Settings) -> list[Finding]:
     elif made_for == "sandbox" and is_public(settings):
         sentence = f"It holds simulated videos, and REELAY_PUBLIC_URL is {settings.public_url}: nothing there is real."
         found.append(doubtful("database", sentence, "Serve from another database for real, or unset that setting."))
-    return [*found, *_paused(conn)]
+    return [*found, *_held(conn)]
 
 
-def _paused(conn: Connection) -> list[Finding]:
-    held = gate.read(conn)
-    if held.paused_at is None:
-        return []
-    why = "" if held.pause_reason is None else f": {held.pause_reason}"
-    sentence = f"Since {held.paused_at.isoformat(timespec='seconds')} nothing is submitted, by {held.paused_by}{why}"
-    return [doubtful("upstream", f"{sentence.rstrip('.')}.", "reelay upstream resume")]
+def _held(conn: Connection) -> list[Finding]:
+    """Return what keeps jobs from being submitted, in the words in which the jobs say it."""
+    state, found = gate.read(conn), []
+    mend = "docs/operations.md says what each reason asks for, under 'Why a job waits'. They go on by themselves."
+    if state.paused_at is not None:
+        why = "" if state.pause_reason is None else f": {state.pause_reason}"
+        sentence = f"Since {_time(state.paused_at)} nothing is submitted, by {state.paused_by}{why}"
+        found.append(doubtful("upstream", f"{sentence.rstrip('.')}.", "reelay upstream resume"))
+    if state.held_since is not None:
+        found.append(doubtful("upstream", f"Since {_time(state.held_since)} jobs wait: {state.hold_reason}.", mend))
+    for hold in gate.held_models(conn).values():
+        sentence = f"Since {_time(hold.held_since)} jobs of {hold.model} wait: {hold.reason}."
+        found.append(doubtful("upstream", sentence, mend))
+    return found
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
 
 
 async def storage(settings: Settings) -> list[Finding]:
     """Can it be written, read and emptied, and do all workers mean the same one?"""
+    from app.main import accel_prefix  # noqa: PLC0415  # other commands start without the whole service
+
     try:
         store = await asyncio.to_thread(Store.open, settings.media_url)
         await store.check()
@@ -145,6 +158,10 @@ async def storage(settings: Settings) -> list[Finding]:
             await store.link_origin()
     except StorageFailed as error:
         return [failed("storage", str(error), "Mend REELAY_STORAGE_URL, its credentials, or the folder.")]
+    try:
+        accel_prefix(settings, store)
+    except SettingsError as error:
+        return [failed("storage", str(error), "docs/operations.md, Downloads through nginx")]
     found = [fine("storage", f"{store.place} was written, read and emptied.")]
     if is_folder(settings):
         found += await _foreign_hosts(settings)

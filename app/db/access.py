@@ -7,10 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from app.db import paging
 from app.db.columns import insert_if_absent
 from app.db.tables import keys, projects
 from app.domain import secrets
-from app.domain.errors import Conflict, InvalidRequest, NotFound
+from app.domain.errors import Conflict, NotFound
 from app.domain.ids import new_id
 from app.domain.secrets import Scope
 
@@ -105,18 +106,8 @@ def page_projects(
     query = sa.select(*_PROJECT_COLUMNS)
     if archived is not None:
         query = query.where((projects.c.archived_at.is_not if archived else projects.c.archived_at.is_)(None))
-    found = _newest(conn, query, of=projects, limit=limit, after=after)
-    return [Project(**row._mapping) for row in found[:limit]], len(found) > limit
-
-
-def _newest(conn: Connection, query: sa.Select[Any], *, of: sa.Table, limit: int, after: str | None) -> list[Any]:
-    """Return one row more than `limit`, if there is one; raise InvalidRequest for an `after` that is none of them."""
-    if after is not None:
-        if conn.execute(query.where(of.c.id == after)).first() is None:
-            message = "'after' is not in this list. Use the last_id of the page before."
-            raise InvalidRequest(message, code="invalid_cursor", param="after")
-        query = query.where(of.c.id < after)
-    return list(conn.execute(query.order_by(of.c.id.desc()).limit(limit + 1)))
+    found, has_more = paging.page(conn, query, by=projects.c.id, limit=limit, after=after)
+    return [Project(**row._mapping) for row in found], has_more
 
 
 def get_project(conn: Connection, project_id: str) -> Project:
@@ -194,9 +185,10 @@ def granted(key: Key) -> dict[str, Any]:
 
 def page_keys(conn: Connection, *, project_id: str, limit: int, after: str | None = None) -> tuple[list[Key], bool]:
     """Return the newest keys of a project, and whether there are more."""
-    query = sa.select(*_KEY_COLUMNS).where(keys.c.project_id == project_id)
-    found = _newest(conn, query, of=keys, limit=limit, after=after)
-    return [_as_key(row) for row in found[:limit]], len(found) > limit
+    theirs = keys.c.project_id == project_id
+    query = sa.select(*_KEY_COLUMNS).where(theirs)
+    found, has_more = paging.page(conn, query, by=keys.c.id, limit=limit, after=after, among=[theirs])
+    return [_as_key(row) for row in found], has_more
 
 
 def revoke_key(conn: Connection, key_id: str, *, now: datetime, cancel_queued: bool = False) -> Key:

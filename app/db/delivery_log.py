@@ -8,14 +8,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db import owing
+from app.db import owing, paging
 from app.db.access import Key
 from app.db.columns import one_of
 from app.db.deliveries import Attempt, Logged
 from app.db.signals import DELIVER, announce
 from app.db.tables import attempts, deliveries, webhooks
 from app.db.webhooks import Webhook
-from app.domain.errors import Conflict, InvalidRequest, NotFound
+from app.domain.errors import Conflict, NotFound
 from app.domain.ids import new_id
 from app.domain.moments import scrubbed
 from app.domain.webhooks import TEST, Delivery
@@ -29,14 +29,10 @@ def page(
     conn: Connection, key: Key, hook: Webhook, *, limit: int, after: str | None = None
 ) -> tuple[list[Logged], bool]:
     """Return the endpoint's newest deliveries that the key may see, and whether there are more."""
-    query = sa.select(deliveries).where(*_within(key, hook)).order_by(T.id.desc()).limit(limit + 1)
-    if after is not None:
-        if conn.execute(sa.select(T.id).where(T.id == after, *_within(key, hook))).first() is None:
-            message = "'after' is no delivery of this webhook. Use the last_id of the page before."
-            raise InvalidRequest(message, code="invalid_cursor", param="after")
-        query = query.where(T.id < after)
-    found = conn.execute(query).all()
-    return _logged(conn, found[:limit]), len(found) > limit
+    theirs = _within(key, hook)
+    query = sa.select(deliveries).where(*theirs)
+    found, has_more = paging.page(conn, query, by=T.id, limit=limit, after=after, among=theirs)
+    return _logged(conn, found), has_more
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +54,13 @@ def page_of_all(
     after: str | None = None,
 ) -> tuple[list[Filed], bool]:
     """Return the newest deliveries of every project, or one's, in any state or one, and whether there are more."""
-    query = sa.select(deliveries).order_by(T.id.desc()).limit(limit + 1)
+    query = sa.select(deliveries)
     if state is not None:
         query = query.where(one_of(T.state, [state]))
     if project_id is not None:
         query = query.where(T.webhook_id.in_(sa.select(webhooks.c.id).where(webhooks.c.project_id == project_id)))
-    if after is not None:
-        if conn.execute(sa.select(T.id).where(T.id == after)).first() is None:
-            message = "'after' is no delivery. Use the last_id of the page before."
-            raise InvalidRequest(message, code="invalid_cursor", param="after")
-        query = query.where(T.id < after)
-    found = conn.execute(query).all()
-    return _filed(conn, found[:limit]), len(found) > limit
+    found, has_more = paging.page(conn, query, by=T.id, limit=limit, after=after)
+    return _filed(conn, found), has_more
 
 
 def filed(conn: Connection, delivery_id: str) -> Filed:

@@ -9,7 +9,7 @@ from app.db.engine import Connection, Database
 from app.domain.errors import Unavailable
 
 log = structlog.get_logger()
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.05
 VOUCHED_SECONDS = 2.0
 """How long one look vouches for the file: a writer that is busy for longer keeps the next one waiting."""
 

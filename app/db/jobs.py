@@ -8,12 +8,12 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db import events, ledger
+from app.db import events, ledger, paging
 from app.db.columns import one_of
 from app.db.moving import moving
 from app.db.signals import POLL, RECONCILE, SAVE, SUBMIT, announce, job_topic
 from app.db.tables import job_files, jobs
-from app.domain.errors import Conflict, InvalidRequest, NotFound
+from app.domain.errors import Conflict, NotFound
 from app.domain.job import Job
 from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, TERMINAL, JobState, event_type, may_move
 
@@ -203,18 +203,9 @@ def page(
 ) -> Page:
     """Return one keyset page; `after` is the id of the last job of the page before, which may be deleted by now."""
     query = sa.select(jobs).where(*owner.clauses(), *filter.clauses())
-    if after is not None:
-        mine = owner.clauses(with_deleted=True)
-        if conn.execute(sa.select(jobs.c.id).where(jobs.c.id == after, *mine)).one_or_none() is None:
-            raise InvalidRequest(
-                "'after' is no job of this project. Use the last_id of the page before.",
-                code="invalid_cursor",
-                param="after",
-            )
-        query = query.where(jobs.c.id > after if order == "asc" else jobs.c.id < after)
-    query = query.order_by(jobs.c.id if order == "asc" else jobs.c.id.desc()).limit(limit + 1)
-    found = [as_job(row) for row in conn.execute(query)]
-    return Page(found[:limit], has_more=len(found) > limit)
+    mine = owner.clauses(with_deleted=True)
+    found, has_more = paging.page(conn, query, by=jobs.c.id, limit=limit, after=after, among=mine, order=order)
+    return Page([as_job(row) for row in found], has_more=has_more)
 
 
 def advance(

@@ -7,10 +7,11 @@ from typing import Any, NoReturn
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from app.db import paging
 from app.db.access import Key
 from app.db.tables import UtcDateTime, tokens
 from app.domain import secrets
-from app.domain.errors import AuthenticationFailed, InsufficientQuota, InvalidRequest, NotFound, PermissionDenied
+from app.domain.errors import AuthenticationFailed, InsufficientQuota, NotFound, PermissionDenied
 from app.domain.ids import new_id
 from app.domain.job import Job
 from app.domain.money import micros_to_usd
@@ -136,14 +137,10 @@ def with_id(conn: Connection, token_id: str) -> Token | None:
 
 def page(conn: Connection, key: Key, *, limit: int, after: str | None = None) -> tuple[list[Token], bool]:
     """Return the newest tokens of the key's project, or of its subject alone, and whether there are more."""
-    query = sa.select(*_COLUMNS).where(*_within(key)).order_by(T.id.desc()).limit(limit + 1)
-    if after is not None:
-        if conn.execute(sa.select(T.id).where(T.id == after, *_within(key))).first() is None:
-            message = "'after' is no token of this project. Use the last_id of the page before."
-            raise InvalidRequest(message, code="invalid_cursor", param="after")
-        query = query.where(T.id < after)
-    found = [_as_token(row) for row in conn.execute(query)]
-    return found[:limit], len(found) > limit
+    theirs = _within(key)
+    query = sa.select(*_COLUMNS).where(*theirs)
+    found, has_more = paging.page(conn, query, by=T.id, limit=limit, after=after, among=theirs)
+    return [_as_token(row) for row in found], has_more
 
 
 def revoke(conn: Connection, token_id: str, *, by: Key, now: datetime) -> bool:

@@ -9,10 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from app.db import paging
 from app.db.access import Key
 from app.db.columns import insert_if_absent
 from app.db.tables import attempts, deliveries, projects, webhooks
-from app.domain.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
+from app.domain.errors import Conflict, NotFound, PermissionDenied
 from app.domain.ids import new_id
 from app.domain.sealing import Sealer, Unsealable
 from app.domain.webhooks import DEFAULT, FAILING_AT_MOST, OLD_SECRET_SIGNS, Delivery, Disabled, new_secret
@@ -136,14 +137,10 @@ def of_any_project(conn: Connection, webhook_id: str, *, lock: bool = False) -> 
 
 def page(conn: Connection, key: Key, *, limit: int, after: str | None = None) -> tuple[list[Webhook], bool]:
     """Return the newest endpoints that the key may see, and whether there are more."""
-    query = sa.select(*_COLUMNS).where(T.url.is_not(None), *_within(key)).order_by(T.id.desc()).limit(limit + 1)
-    if after is not None:
-        if conn.execute(sa.select(T.id).where(T.id == after, *_within(key))).first() is None:
-            message = "'after' is no webhook of this project. Use the last_id of the page before."
-            raise InvalidRequest(message, code="invalid_cursor", param="after")
-        query = query.where(T.id < after)
-    found = [_as_webhook(row) for row in conn.execute(query)]
-    return found[:limit], len(found) > limit
+    theirs = _within(key)
+    query = sa.select(*_COLUMNS).where(T.url.is_not(None), *theirs)
+    found, has_more = paging.page(conn, query, by=T.id, limit=limit, after=after, among=theirs)
+    return [_as_webhook(row) for row in found], has_more
 
 
 def _within(key: Key) -> list[sa.ColumnElement[bool]]:

@@ -10,6 +10,7 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 PARTIAL = ".partial"
 PARTIAL_KEPT_SECONDS = 24 * 3600.0
@@ -30,6 +31,12 @@ def forget_partials(root: Path) -> None:
         with suppress(FileNotFoundError):  # another process may be finishing it
             if partial.stat().st_mtime < oldest:
                 partial.unlink()
+
+
+def open_sized(path: Path) -> tuple[BinaryIO, int]:
+    """Open a file and return its size as well. Blocks; call it in a thread."""
+    file = path.open("rb", buffering=0)
+    return file, os.fstat(file.fileno()).st_size
 
 
 def write_durably(root: Path, *, key: str, source: Path | bytes) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -86,6 +86,11 @@ class Store:
         """Where objects are kept, for people to read; no credentials in it."""
         return self._place
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether objects are files of this host, at their keys below `place`."""
+        return self._root is not None
+
     async def put_file(self, key: str, path: Path, *, content_type: str) -> None:
         """Store the file at `path` under `key`, replacing what was there. On return it is safe from a power cut."""
         await self._put(key, path, content_type=content_type)
@@ -149,6 +154,17 @@ class Store:
             if chunk is None:
                 return
             yield bytes(chunk)
+
+    async def open_file(self, key: str) -> tuple[BinaryIO, int] | None:
+        """Open the file that the object is, for the caller to close, and return its size too; None in a cloud.
+
+        Raises ObjectMissing.
+        """
+        _check_key(key)
+        if self._root is None:
+            return None
+        with _failures_told(f"{key} could not be read from {self._place}", reading=True):
+            return await asyncio.to_thread(folder.open_sized, self._root / key)
 
     async def link(self, key: str, *, seconds: int) -> str | None:
         """Return an address that opens the object to everybody for so long; None where only we can read: a folder."""

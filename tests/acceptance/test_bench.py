@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = {
     "start": (),
     "read": ("--only=SQLite",),
+    "content": (),
     "create": ("--only=Postgres",),
     "claim": (),
     "events": ("--only=Postgres", "--listeners=20"),
@@ -23,6 +24,10 @@ OPTIONS = {
 FIGURES = {
     "start": {"start, floor", "start, new folder", "start, again"},
     "read": {f"GET /v1/jobs/{{id}}, {side}" for side in ("floor", "SQLite")},
+    "content": {
+        *(f"content, {what}, Reelay" for what in ("8 MB whole", "64 MB whole", "the 2nd MB of 8")),
+        "memory that 100 slow readers of 64 MB add",
+    },
     "create": {f"POST /v1/jobs, {side}" for side in ("floor", "Postgres, 1 project", "Postgres, 64 projects")},
     "claim": {
         f"{claim} among {rows}, {kind}"
@@ -60,6 +65,12 @@ def test_bench__measures(name: str, postgres_urls: Databases, tmp_path: Path) ->
     figures = {figure["name"]: figure for figure in json.loads(kept.read_text("utf-8"))["figures"][name]}
     assert figures.keys() >= FIGURES[name]
     assert all(figure["median"] > 0 for figure in figures.values())
+
+
+def test_peer__is_left_out_where_it_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIENT_ENVIRONMENTS", str(tmp_path))
+    done = run("bench", "peer", f"--json={tmp_path}/figures.json")
+    assert (done.returncode, "`make bench BENCH=peer` installs" in done.stdout) == (0, True), done.stderr
 
 
 def test_simulate__spends_what_was_measured(postgres_urls: Databases, tmp_path: Path) -> None:

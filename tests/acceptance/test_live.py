@@ -1,6 +1,7 @@
 """Many live readers over an API that is killed and a worker that is killed: each has every event once, in order."""
 
 import asyncio
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +23,16 @@ class Reader:
 
     base: str
     seen: list[tuple[int, str, str]] = field(default_factory=list)
-    """Numbers, names, and the start of what was told."""
+    """Numbers, names, and the jobs they tell of."""
     cuts: int = 0
 
+    def last_of_each(self) -> list[str]:
+        """Return what was told last of each job."""
+        return list({job: name for _, name, job in self.seen}.values())
+
     def is_done(self) -> bool:
-        return sum(name == "job.succeeded" for _, name, _ in self.seen) == JOBS
+        """Who is killed just before a POST leaves a job to a person: no end of that one is awaited."""
+        return sum(name in ("job.succeeded", "job.unconfirmed") for name in self.last_of_each()) == JOBS
 
     async def read(self, client: httpx2.AsyncClient) -> None:
         while not self.is_done():
@@ -51,8 +57,8 @@ class Reader:
                 case "event":
                     name = value
                 case "data":
-                    self.seen.append((int(number), name, value[:60]))
-                    if name == "job.succeeded" and self.is_done():
+                    self.seen.append((int(number), name, json.loads(value)["data"]["job_id"]))
+                    if self.is_done():
                         return
 
 
@@ -75,8 +81,10 @@ def test_live__nothing_is_left_out_and_nothing_comes_twice(folder: Path, databas
     assert numbers == sorted(set(numbers))
     assert sum(reader.cuts > 0 for reader in readers) >= READERS // 2
     told = [name for _, name, _ in first]
-    assert all(told.count(name) >= JOBS for name in STEPS)
-    assert told.count("job.created") == told.count("job.succeeded") == JOBS
+    left = readers[0].last_of_each().count("job.unconfirmed")
+    assert left <= JOBS // 5
+    assert all(told.count(name) >= JOBS - left for name in STEPS)
+    assert (told.count("job.created"), told.count("job.succeeded")) == (JOBS, JOBS - left)
 
 
 async def _follow(bases: list[str], key: str, api: Process, worker: Process) -> list[Reader]:

@@ -125,6 +125,9 @@ async def test_lists__go_on_after_their_last(operator: httpx2.AsyncClient, me: C
     rest = (await operator.get(PROJECTS, params={"limit": 1, "after": first["last_id"]})).json()
     assert [first["has_more"], rest["has_more"]] == [True, False]
     assert {page["data"][0]["name"] for page in (first, rest)} == {"films", "operators"}
+    await operator.post(f"{PROJECTS}/{me.project.id}/archive")
+    left = await operator.get(PROJECTS, params={"archived": "false", "after": me.project.id})
+    assert left.status_code == 200, "what has left the list keeps its place in it"
     lists = (PROJECTS, f"{PROJECTS}/{me.project.id}/keys", "/v1/admin/deliveries")
     for path in lists:
         require_error(await operator.get(path, params={"after": "x"}), 400, code="invalid_cursor", param="after")

@@ -9,7 +9,7 @@ from app.upstream.client import UpstreamClient
 from torture.places import all_points
 from torture.points import WRAPPED
 
-MOVE_NO_JOB = {"aclose", "check", "link", "link_origin", "size"}
+MOVE_NO_JOB = {"aclose", "check", "link", "link_origin", "open_file", "size"}
 """Closing, looking, and handing out what is kept already."""
 
 

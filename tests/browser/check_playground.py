@@ -160,6 +160,29 @@ def test_picture__is_dropped_or_pasted(insider: Person, reelay: Reelay, tmp_path
     assert (sent["width"], sent["height"]) == (320, 320)
 
 
+def test_pictures__of_a_list_are_kept_while_others_are_on_their_way(
+    insider: Person, reelay: Reelay, tmp_path: Path
+) -> None:
+    insider.clicks(".picker")
+    insider.sees("document.activeElement.matches('dialog[open] input')")
+    insider.types("multi-image")
+    insider.sees("document.querySelector('[role=option]').textContent.includes('multi-image')")
+    insider.presses("Enter")
+    insider.page.ask("Network.emulateNetworkConditions", **SLOW_LINE)
+    for number, width in enumerate((320, 640), 1):
+        dropped = tmp_path / f"{number}.png"
+        dropped.write_bytes(picture(size=(width, 320), kind="PNG"))
+        insider.drops(dropped, f".media:nth-of-type({number}) .drop")
+        insider.sees_text(dropped.name, within=f".media:nth-of-type({number}) .chip")
+    insider.sees(f"{UPLOADED} === 2")
+    insider.page.ask("Network.emulateNetworkConditions", **SLOW_LINE | {"latency": 0})
+    insider.clicks("#make")
+    insider.sees(READY)
+    ids = newest(reelay)[0]["input"]["image_list"]
+    sent = [reelay.client.get(f"/v1/files/{id_}").json()["width"] for id_ in ids]
+    assert sent == [320, 640]
+
+
 def test_link__is_copied_and_needs_no_key(insider: Person, reelay: Reelay) -> None:
     insider.fills("[name=prompt]", "A boat to be shown around.")
     insider.clicks("#make")

@@ -1,4 +1,4 @@
-"""Takes the two pictures of the README, docs/page.png and docs/gallery.png: `python -m tests.browser.pictures`."""
+"""Takes the two pictures of the README, docs/page.webp and docs/gallery.webp: `python -m tests.browser.pictures`."""
 
 import base64
 import io
@@ -32,10 +32,10 @@ PLAY = """async () => {
 
 
 def take(person: Person, name: str) -> None:
-    """Write what is on the screen, in 256 colours: a picture in a README should be light."""
+    """Write what is on the screen: a picture in a README should be light."""
     shown = person.page.ask("Page.captureScreenshot", format="png")["data"]
-    picture = Image.open(io.BytesIO(base64.b64decode(shown))).convert("RGB").quantize(256)
-    picture.save(DOCS / name, optimize=True)
+    picture = Image.open(io.BytesIO(base64.b64decode(shown))).convert("RGB")
+    picture.save(DOCS / name, quality=90, method=6)
     print(f"{DOCS / name}: {(DOCS / name).stat().st_size / 1000:.0f} kB")
 
 
@@ -63,11 +63,11 @@ def main() -> None:
                 person.sees("document.querySelector('.result video').currentTime > 2")
                 page.run("() => document.querySelector('.result video').pause()")
                 page.run("() => scrollTo(0, 0)")
-                take(person, "page.png")
+                take(person, "page.webp")
                 person.looks(width=SIZE[0], height=640, scheme="dark")
                 person.clicks("nav a", "Gallery")
                 person.sees("[...document.querySelectorAll('.tile img')].filter((one) => one.complete).length >= 8")
-                take(person, "gallery.png")
+                take(person, "gallery.webp")
         finally:
             browser.close()
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from typer.testing import CliRunner
 
 from app.cli import development, examinations
 from app.cli.command import app
+from app.db import gate
 from app.domain.errors import Conflict, NotFound, UnknownModel
-from app.settings import Settings, SettingsError
+from app.settings import Settings, SettingsError, open_database
 
 HOST_COMMANDS = {
     ("projects", "create"): ["film"],
@@ -146,3 +149,15 @@ def test_pause__is_the_doctors_first_suspect(tmp_path: Path, monkeypatch: pytest
     assert "operator on the host: Too dear." in found.message
     done("upstream", "resume", folder=tmp_path)
     assert {found.level for found in asyncio.run(examinations.database(Settings.load()))} == {"ok"}
+
+
+def test_hold__is_told_by_the_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELAY_DATA_DIR", str(tmp_path))
+    done("migrate", folder=tmp_path)
+    now = datetime.now(UTC)
+    with closing(open_database(Settings.load())) as db, db.transaction() as conn:
+        gate.hold(conn, now=now, until=now, reason="upstream_out_of_credits")
+        gate.hold_model(conn, "veo2", now=now, until=now, reason="model_forbidden", level=1)
+    found = asyncio.run(examinations.database(Settings.load()))
+    told_of = [finding.message.partition(" jobs ")[2] for finding in found if finding.level == "warn"]
+    assert told_of == ["wait: upstream_out_of_credits.", "of veo2 wait: model_forbidden."]

@@ -441,6 +441,8 @@ def test_correct__a_stray_that_another_has_corrected_stays(
     assert [one.finding for one in auditing.correct(conn, differ, now=T0)] == ["charge_differs"]
     assert auditing.correct(conn, differ, now=T0) == []
     assert jobs.lock(conn, job.id).extra_micros == 4 * USD
+    written = conn.execute(sa.select(entries.c.micros).where(entries.c.job_id == job.id, entries.c.kind == "extra"))
+    assert sum(written.scalars()) == 4 * USD
 
 
 def test_correct__a_stray_that_was_given_to_its_job_is_none(

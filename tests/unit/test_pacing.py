@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain import pacing
-from app.domain.pacing import Durations, eta_seconds, overdue, progress, seconds_to_next_poll
+from app.domain.pacing import Durations, Pace, eta_seconds, overdue, progress, seconds_to_next_poll
 
 times = st.floats(min_value=0, max_value=1e6)
 expectations = st.floats(min_value=0.1, max_value=1e5)
@@ -88,3 +88,8 @@ def test_eta__counts_down_to_the_expected_end() -> None:
 def test_overdue__only_well_past_the_expected_end() -> None:
     assert not overdue(45 * 3 + 59, 45)
     assert overdue(45 * 3 + 61, 45)
+
+
+def test_pace__halves_and_grows_until_no_limit_is_needed() -> None:
+    assert [Pace().slower().per_minute, Pace(30).slower().per_minute, Pace(1.5).slower().per_minute] == [30, 15, 1]
+    assert [Pace().faster(), Pace(118).faster(), Pace(120).faster()] == [Pace(), Pace(120), Pace()]

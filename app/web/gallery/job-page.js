@@ -5,6 +5,7 @@ import { Failed, html, Loading, useId, useLoaded, useRef, useState } from "../sh
 import { moment } from "../shell/words.js";
 import { put, useJob } from "../shell/live.js";
 import { dollars } from "../shell/money.js";
+import { simulated } from "../shell/page.js";
 import { extend } from "../play/playground.js";
 import { SNIPPETS, requestOf } from "./snippets.js";
 import { takeUp } from "../play/draft.js";
@@ -58,7 +59,7 @@ const Facts = ({ of }) => html`<dl class="facts number">${of.filter(([, value]) 
 
 const Cost = ({ job: { cost } }) => html`<${Facts} of=${[
   ["Estimated", usd(cost.estimated_usd)],
-  ["Charged", cost.charged_usd === null ? (cost.settled ? "nothing" : "not yet known") : `${usd(cost.charged_usd)}${cost.basis === "estimated" ? " (estimated)" : ""}`],
+  [simulated ? "It would have cost" : "Charged", cost.charged_usd === null ? (cost.settled ? "nothing" : "not yet known") : `${usd(cost.charged_usd)}${cost.basis === "estimated" ? " (estimated)" : ""}`],
   ["Held of the budget", cost.reserved_usd > 0 && usd(cost.reserved_usd)],
 ]} />`;
 
