@@ -14,7 +14,7 @@ import structlog
 from app.db import schema
 from app.db.engine import Database
 from app.db.tables import metadata
-from tests import canary
+from tests import authorities, canary
 from tests.postgres import Databases, open_postgres
 
 
@@ -70,6 +70,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             report.outcome = "failed"
             report.longrepr = f"The upstream key shows in: {', '.join(seen)}"
     return report
+
+
+authorities.read_once()
 
 
 @pytest.fixture(scope="session", autouse=True)
