@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; by default all")
     parser.add_argument("--rounds", type=int, default=Plan.rounds)
-    parser.add_argument("--seconds", type=int, default=Plan.seconds, help="how long one side is driven in a round")
+    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="how long one side is driven in a round")
     parser.add_argument("--rows", type=int, default=Plan.rows, help="jobs in the larger table that is claimed from")
     parser.add_argument("--listeners", type=int, default=Plan.listeners, help="who follow live events")
     parser.add_argument("--flights", type=int, default=Plan.flights, help="generations that are watched at once")

@@ -53,7 +53,7 @@ def _new_keys(url: str) -> list[str]:
 
 def _round(base: str, folder: Path, *, keys: list[str], orders: Iterator[int], plan: Plan) -> Load:
     """Send orders that nobody has sent before, the keys in turn."""
-    number = range(MOST_A_SECOND * plan.seconds)
+    number = range(int(MOST_A_SECOND * plan.seconds))
     fresh = (load.post("/v1/jobs", _order(next(orders)), key=keys[i % len(keys)]) for i in number)
     return load.drive(base, load.write(folder / "requests", fresh), plan=plan)
 

@@ -57,12 +57,12 @@ def measure(plan: Plan) -> list[Figure]:
             running.callback(database.close)
             with database.transaction() as conn:
                 caller = databases.new_caller(conn, "bench", now=datetime.now(UTC))
-            post = _post(base, caller[2])
+            post = _post(running.enter_context(_client(base, key=caller[2])))
             post()  # takes the only place for hours: a job that is told of later stays queued, and is one event
             tell = _commit(database, caller) if kind == "Postgres" else post
             sides[kind] = Side(f"{base}/v1/events", caller[2], tell)
         floor = running.enter_context(servers.floor(folder, payload=PAYLOAD))
-        sides = {FLOOR: Side(f"{floor}/v1/events", "", _post_floor(floor))} | sides
+        sides = {FLOOR: Side(f"{floor}/v1/events", "", _post_floor(running.enter_context(_client(floor))))} | sides
         found: dict[str, list[Lags]] = {name: [] for name in sides}
         for number in range(plan.rounds):
             for name in sides if number % 2 == 0 else reversed(sides):
@@ -143,9 +143,12 @@ def _commit(database: Database, caller: tuple[str, str, str]) -> Callable[[], fl
     return tell
 
 
-def _post(base: str, key: str) -> Callable[[], float]:
+def _client(base: str, *, key: str = "") -> httpx2.Client:
+    return httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=30)
+
+
+def _post(client: httpx2.Client) -> Callable[[], float]:
     """Create a job over HTTP and return when that began: within one process nobody sees the commit itself."""
-    client = httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}, timeout=30)
 
     def tell() -> float:
         began = time.monotonic()
@@ -157,8 +160,7 @@ def _post(base: str, key: str) -> Callable[[], float]:
     return tell
 
 
-def _post_floor(base: str) -> Callable[[], float]:
-    client = httpx2.Client(base_url=base, timeout=30)
+def _post_floor(client: httpx2.Client) -> Callable[[], float]:
 
     def tell() -> float:
         began = time.monotonic()

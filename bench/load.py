@@ -63,7 +63,7 @@ def write(path: Path, requests: Iterable[bytes]) -> Path:
 def drive(base: str, requests: Path, *, plan: Plan) -> Load:
     """Send the requests in the file for the time and over the connections that the plan names."""
     if plan.loader == "wrk":
-        command = ["wrk", "-t", "1", "-c", str(plan.connections), "-d", f"{plan.seconds}s", "--timeout", "10s"]
+        command = ["wrk", "-t", "1", "-c", str(plan.connections), "-d", f"{plan.seconds:g}s", "--timeout", "10s"]
         command += ["-s", str(WRK_SCRIPT), base, "--", str(requests)]
     else:
         command = [sys.executable, "-m", "bench.python_load", base, str(requests)]

@@ -14,7 +14,7 @@ class Plan:
 
     loader: Loader
     rounds: int = 5
-    seconds: int = 2
+    seconds: float = 2
     connections: int = 64
     listeners: int = 1_000
     flights: int = 10_000

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from app.db import schema
 from app.db.engine import Database
 from app.db.tables import metadata
-from tests import canary
+from tests import authorities, canary
 from tests.postgres import Databases, open_postgres
 
 
@@ -69,6 +70,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             report.outcome = "failed"
             report.longrepr = f"The upstream key shows in: {', '.join(seen)}"
     return report
+
+
+authorities.read_once()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_tracebacks() -> None:
+    """Where no test has set up the logs, a traceback is written as Python does: a pretty one takes ten seconds."""
+    *others, _ = structlog.get_config()["processors"]
+    lines = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, lines])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -28,7 +28,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn, Self
 
-from tests import canary
+from tests import authorities, canary
 
 ROOT = Path(__file__).parents[1]
 DEVNULL = subprocess.DEVNULL
@@ -254,6 +254,7 @@ def _main(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for module in PRELOADED:
         importlib.import_module(module)
+    authorities.read_once()
     assert threading.active_count() == 1, "threads are lost when forking"
     gc.collect()
     gc.freeze()

@@ -224,7 +224,7 @@ class Submitter:
     async def _give_back(self, job: Job, *, reason: str | None) -> None:
         """Give an unsent job back: at once when this worker only stops, else ever later."""
         tracing.note(outcome="given_back", reason=reason)
-        pause = timedelta(seconds=0 if reason is None else backoff(job.attempts, first=5))
+        pause = timedelta(seconds=0 if reason is None else backoff(job.attempts - 1, first=5))
 
         def withdraw(conn: Connection) -> None:
             now = self._db.now(conn)

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.processes import Process, Server, free_port
-from tests.postgres import open_postgres
+from tests.postgres import Databases
 
 
 @pytest.fixture(scope="package")
-def postgres_urls() -> Iterator[object]:
-    with open_postgres() as server:
-        yield server
+def postgres_urls(postgres_server: Databases) -> Databases:
+    return postgres_server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

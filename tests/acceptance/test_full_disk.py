@@ -12,7 +12,7 @@ from tests.acceptance.processes import Deployment, ledger, sandbox, wait_for_all
 from tests.acceptance.small_disk import SmallDisk, small_disk
 from tests.factories import picture
 
-FULL_SECONDS = 6.0
+FULL_SECONDS = 3.5
 """Longer than the upstream keeps the answer to a paid request back, and than a lease."""
 SLOW = "[[fault:hang-after=2]] Slow"
 

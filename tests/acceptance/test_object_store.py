@@ -42,7 +42,7 @@ def test_outage__a_video_waits_and_is_then_kept(folder: Path, s3: S3Server) -> N
             headers = {"Authorization": f"Bearer {house.new_key()}"}
             with httpx2.Client(base_url=base, headers=headers, timeout=30) as client:
                 s3.shut()
-                slow = JOB | {"input": JOB["input"] | {"prompt": "A boat [[fault:slow=10]]"}}
+                slow = JOB | {"input": JOB["input"] | {"prompt": "A boat [[fault:slow=5]]"}}
                 job_id = client.post("/v1/jobs", json=slow).raise_for_status().json()["id"]
                 # Nothing is bought whose number could not be kept, nor whose video.
                 assert wait_for(client, job_id, state="queued", reason="storage_unavailable")["attempts"] >= 1

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.processes import Deployment, Process, ledger, sandbox, wait_for_all
 
-JOBS = int(os.environ.get("REPLICA_JOBS", "80"))
+JOBS = int(os.environ.get("REPLICA_JOBS", "60"))
 """REPLICA_JOBS=500 runs the full measure; fewer find the same faults sooner."""
 LIMIT = 20
 TOKEN = "0123456789abcdef" * 4

@@ -1,4 +1,4 @@
-"""A minute of `make torture`: the real service under faults of every kind. And whoever ends it, its victims end too."""
+"""Some seconds of `make torture`: the real service under faults of every kind. Whoever ends it, its victims end too."""
 
 import os
 import signal
@@ -13,20 +13,21 @@ from types import SimpleNamespace
 import pytest
 
 from tests.acceptance.processes import clean_environment
+from tests.postgres import Databases
 from torture.answers import CUT_OFF, MARK, Ask, judge_answers
 from torture.judge import Books
 from torture.table import Part
 
 SEED = 20261125
-WAYS_TO_END = [signal.SIGTERM, signal.SIGINT, *([signal.SIGKILL] if sys.platform == "linux" else [])]
+WAYS_TO_END = [signal.SIGTERM, *([signal.SIGKILL] if sys.platform == "linux" else [])]
 
 
 @contextmanager
-def torture(folder: Path, *, seconds: int) -> Iterator[subprocess.Popen[str]]:
+def torture(folder: Path, *, seconds: int, server: Databases) -> Iterator[subprocess.Popen[str]]:
     """Run the matrix in a process group of its own, with its files in `folder`; nothing of the group is left."""
     process = subprocess.Popen(
         [sys.executable, "-m", "torture", "--tied", "--only=matrix", f"--seconds={seconds}", f"--seed={SEED}"],
-        env=clean_environment({"TMPDIR": str(folder)}),
+        env=clean_environment({"TMPDIR": str(folder), "TEST_DATABASE_URL": server.url}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -48,8 +49,10 @@ def figures(table: str) -> dict[str, str]:
     return dict(zip(names, values, strict=True))
 
 
-def test_torture__a_minute_buys_nothing_twice_and_loses_nothing(tmp_path: Path) -> None:
-    with torture(tmp_path, seconds=60) as process:
+def test_torture__in_its_first_seconds_buys_nothing_twice_and_loses_nothing(
+    tmp_path: Path, postgres_server: Databases
+) -> None:
+    with torture(tmp_path, seconds=20, server=postgres_server) as process:
         printed, _ = process.communicate(timeout=600)
     assert process.returncode == 0, printed
     seen = figures(printed)
@@ -59,8 +62,10 @@ def test_torture__a_minute_buys_nothing_twice_and_loses_nothing(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("ending", WAYS_TO_END, ids=lambda ending: ending.name)
-def test_torture__however_it_ends_no_victim_is_left(tmp_path: Path, ending: signal.Signals) -> None:
-    with torture(tmp_path, seconds=600) as process:
+def test_torture__however_it_ends_no_victim_is_left(
+    tmp_path: Path, ending: signal.Signals, postgres_server: Databases
+) -> None:
+    with torture(tmp_path, seconds=600, server=postgres_server) as process:
         await_first_lives(tmp_path)
         process.send_signal(ending)
         process.communicate(timeout=60)

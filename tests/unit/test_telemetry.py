@@ -17,10 +17,10 @@ CANARY = "canary-key-8f3a2b"
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    handlers, level, before = root.handlers, root.level, structlog.get_config()
     yield
     root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 SECRETS = [

@@ -3,14 +3,12 @@
 import asyncio
 import logging
 import socket
-import ssl
 import struct
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-import httpcore2
 import httpx2
 import pytest
 import structlog
@@ -92,17 +90,6 @@ async def server() -> AsyncIterator[RawServer]:
     await server.start()
     yield server
     await server.stop()
-
-
-@pytest.fixture(scope="session")
-def certificates() -> ssl.SSLContext:
-    return httpcore2.default_ssl_context()
-
-
-@pytest.fixture(autouse=True)
-def certificates_loaded_once(certificates: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading them takes longer than most tests, and each client would do it twice."""
-    monkeypatch.setattr(httpcore2, "default_ssl_context", lambda **options: certificates)
 
 
 @pytest.fixture

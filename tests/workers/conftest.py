@@ -39,7 +39,12 @@ from tests.canary import UPSTREAM_KEY
 KEYS = (*SandboxConfig.keys, UPSTREAM_KEY)
 T0 = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DEPLOYMENT = "d1"
-WINDOW_SECONDS = 6 * 3600
+WINDOW_SECONDS = 1800
+"""Some twenty reads of the log; a real window has hundreds."""
+
+
+one_database = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+"""For the many ways in which an upstream answers: what is written because of them has its tests on both databases."""
 
 
 class Clock:

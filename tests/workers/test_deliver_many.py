@@ -18,7 +18,7 @@ from tests.conftest import Clock
 from tests.receiver import Received, Receiver, receiving, status
 from tests.workers.test_deliver import Post, signature
 
-EVENTS = int(os.environ.get("WEBHOOK_EVENTS", "300"))
+EVENTS = int(os.environ.get("WEBHOOK_EVENTS", "100"))
 """WEBHOOK_EVENTS=10000 runs the full measure."""
 FAILURES = [status(500), status(503, Retry_After="30"), status(302), status(429), b"", b"HTTP/1.1 2"]
 DEAD_ROUNDS = (1, 2, 4)

@@ -10,7 +10,7 @@ from app.db import claims, gate
 from app.domain.states import JobState
 from app.upstream.client import UpstreamClient
 from app.workers.balance import Accountant
-from tests.workers.conftest import T0, Room
+from tests.workers.conftest import T0, Room, one_database
 
 
 def set_faults(room: Room, **odds: Any) -> None:
@@ -175,6 +175,7 @@ async def test_resume__by_hand_ends_every_hold(room: Room) -> None:
     assert await room.db.read(claims.places_taken) == 1
 
 
+@one_database
 @pytest.mark.parametrize("fault", ["poll-500", "poll-503-bare"])
 async def test_polls__their_breaker_leaves_submissions_alone(room: Room, fault: str) -> None:
     for number in range(4):

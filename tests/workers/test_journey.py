@@ -18,7 +18,7 @@ from app.outbound.download import Downloaded
 from app.workers import save
 from app.workers.save import UNAVAILABLE_MESSAGE
 from tests.media.takeover import take_over
-from tests.workers.conftest import Room
+from tests.workers.conftest import Room, one_database
 
 STEPS = ["job.created", "job.submitting", "job.started", "job.saving", "job.succeeded"]
 
@@ -41,6 +41,7 @@ async def test_job__travels_from_queue_to_video(room: Room) -> None:
     assert done.result_url is None
 
 
+@one_database
 @pytest.mark.parametrize("deed", ["die_over_the_poster", "die", "spin", "hoard"])
 async def test_job__a_result_that_takes_its_decoder_over_costs_what_it_would_have_told(
     room: Room, monkeypatch: pytest.MonkeyPatch, deed: str
@@ -75,6 +76,7 @@ async def test_job__an_upload_that_is_gone_fails_unbought(room: Room) -> None:
     assert room.sold() == []
 
 
+@one_database
 @pytest.mark.parametrize(
     ("fault", "code"),
     [("fail", "upstream_failed"), ("fail-detail", "content_filtered"), ("fail-string", "upstream_failed")],
@@ -88,6 +90,7 @@ async def test_generation__failed_upstream_is_not_billed(room: Room, fault: str,
     assert len(room.sold()) == 1
 
 
+@one_database
 @pytest.mark.parametrize("fault", ["unknown-status", "waiting-words", "lag-404=2", "poll-500=2", "poll-429=2"])
 async def test_generation__odd_answers_are_only_waited_out(room: Room, fault: str) -> None:
     job = await room.create(f"A boat [[fault:{fault}]]")
@@ -131,6 +134,7 @@ async def test_cost__never_reported_is_charged_as_estimated(room: Room, sandbox_
     assert sandbox_options["credits_reported"] == "never"
 
 
+@one_database
 @pytest.mark.parametrize("fault", ["expired-url=1", "truncated-video=1"])
 async def test_save__a_bad_result_is_asked_for_anew(room: Room, fault: str) -> None:
     job = await room.create(f"A boat [[fault:{fault}]]")
@@ -140,6 +144,7 @@ async def test_save__a_bad_result_is_asked_for_anew(room: Room, fault: str) -> N
     assert seen.saves == 2
 
 
+@one_database
 @pytest.mark.parametrize("fault", ["mislabelled-video", "mislabelled-video=png", "video-404"])
 async def test_save__what_stays_no_video_fails_and_was_billed(room: Room, fault: str) -> None:
     job = await room.create(f"A boat [[fault:{fault}]]")

@@ -14,6 +14,7 @@ from app.domain.errors import Conflict
 from app.domain.job import Job
 from app.domain.states import JobState
 from app.domain.usage_log import LoggedRequest
+from app.upstream import usage_log
 from tests.workers.conftest import DEPLOYMENT, WINDOW_SECONDS, Room
 
 BOUGHT = "A boat [[fault:reset-after]]"
@@ -53,14 +54,14 @@ async def test_bought__is_adopted_and_ends_well(room: Room) -> None:
     assert [event.data["told_by"] for event in started] == ["usage_log"]
 
 
-@pytest.mark.parametrize("sandbox_options", [{"log_lag_seconds": 3600.0}])
+@pytest.mark.parametrize("sandbox_options", [{"log_lag_seconds": 1200.0}])
 async def test_lag__proves_nothing(room: Room) -> None:
     job = await in_doubt(room, BOUGHT)
-    for _ in range(30):
+    for _ in range(12):
         room.clock.pass_seconds(85)
         await room.beat("reconciler")
     assert (await room.seen(job)).state is JobState.UNCONFIRMED
-    room.clock.pass_seconds(3600)
+    room.clock.pass_seconds(1200)
     await room.beat("reconciler")
     assert (await room.seen(job)).state is JobState.GENERATING
 
@@ -149,8 +150,8 @@ async def test_window__an_outage_of_the_log_counts_for_nothing(room: Room) -> No
     job = await in_doubt(room, UNBOUGHT)
     await room.beat("reconciler")
     httpx2.put(f"{room.url}/_sandbox/faults", json={"logs-500": {"probability": 1.0}}).raise_for_status()
-    for _ in range(30):
-        room.clock.pass_seconds(1800)
+    for _ in range(10):
+        room.clock.pass_seconds(WINDOW_SECONDS)
         await room.beat("reconciler")
     httpx2.put(f"{room.url}/_sandbox/faults", json={}).raise_for_status()
     room.clock.pass_seconds(60)
@@ -308,12 +309,14 @@ async def test_abandoned__at_the_horizon_is_charged_as_estimated(room: Room) -> 
     assert (seen.state, seen.charged_micros, seen.charge_basis) == (JobState.CANCELED, 2_500_000, "estimated")
 
 
-async def test_pages__are_all_read_and_the_pace_is_kept(room: Room) -> None:
-    for number in range(230):
-        _post_again(room, {"client_request_id": f"their-{number}"})
-        if number % 40 == 0:
-            room.clock.pass_seconds(60)
+async def test_pages__are_all_read_and_the_pace_is_kept(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The purchase stands on the last of three pages: the log shows the newest first."""
+    assert usage_log.PAGE_ROWS == 100
+    for reader in ("app.upstream.client", "app.workers.reconcile"):
+        monkeypatch.setattr(f"{reader}.PAGE_ROWS", 10)
     job = await in_doubt(room, BOUGHT)
+    for number in range(23):
+        _post_again(room, {"client_request_id": f"their-{number}"})
     room.clock.pass_seconds(60)
     await room.beat("reconciler")
     assert (await room.seen(job)).state is JobState.GENERATING

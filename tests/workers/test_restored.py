@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,11 @@ async def test_submission__leaves_only_once_its_mark_is_stored(room: Room) -> No
     await submitter.crew.drain()
     seen = await room.seen(job)
     assert (seen.state, seen.wait_reason, room.sold()) == (JobState.QUEUED, "storage_unavailable", [])
+    assert seen.due_at - room.clock.now == timedelta(seconds=5)
+    room.clock.pass_seconds(5)
+    await submitter.run_once()
+    await submitter.crew.drain()
+    assert (await room.seen(job)).due_at - room.clock.now == timedelta(seconds=10)
 
 
 async def test_marks__the_highest_of_all_workers_counts_and_old_ones_go(room: Room) -> None:
