@@ -243,3 +243,21 @@ def test_withdraw__gives_back_only_what_is_held(conn: Connection, make_job: Make
     assert (back.state, back.due_at, back.wait_reason) == (JobState.QUEUED, again, "storage_unavailable")
     assert settling.withdraw(conn, job, now=T0, due_at=again, reason="storage_unavailable") is None
     assert conn.execute(jobs_table.select()).one().state == "queued"
+
+
+def test_withdraw__not_what_another_holds_by_now(conn: Connection, make_job: MakeJob) -> None:
+    make_job()
+    [(job, _)] = admit(conn)
+    conn.execute(jobs_table.update().values(lease_token="t2"))
+    assert settling.withdraw(conn, job, now=T0, due_at=T0, reason="storage_unavailable") is None
+
+
+def test_doubts__three_in_a_row_hold_all(conn: Connection, make_job: MakeJob) -> None:
+    reasons = []
+    for _ in range(3):
+        make_job()
+        [(job, submission)] = admit(conn)
+        failed(conn, submission, Unconfirmed("The answer was lost."))
+        settle(conn, job)
+        reasons.append(gate.reasons(conn)[0])
+    assert reasons == [None, None, "upstream_failing"]
