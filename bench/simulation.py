@@ -14,20 +14,20 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from inspect import signature
 
 from app.db.together import LARGEST_BATCH
 from app.domain.job import Priority
 from app.domain.pacing import Durations, seconds_to_next_poll
+from app.workers import poll
 from app.workers.loop import REST_SECONDS
-from app.workers.poll import BATCH, Poller
+from app.workers.poll import BATCH
 from app.workers.submit import Submitter
 from bench import spent
 from bench.admission import Admission
 from bench.spent import POLLERS, Cost
 
-POLL_SECONDS: float = signature(Poller).parameters["longest_pause_seconds"].default
-SUBMIT_SECONDS: float = signature(Submitter).parameters["interval_seconds"].default
+POLL_SECONDS = poll.LONGEST_PAUSE_SECONDS
+SUBMIT_SECONDS = Submitter.interval_seconds
 """How long a worker looks at nothing if nobody wakes it."""
 HIGH_SHARE = 0.1
 NEVER = math.inf

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from app.db.together import LARGEST_BATCH
-from app.workers.poll import BATCH, Poller
+from app.workers import poll
+from app.workers.poll import BATCH
 
 SEEN = Path(__file__).with_name("costs.json")
 """What was measured on the machine that docs/scaling.md speaks of."""
@@ -17,7 +17,7 @@ IN_FLIGHT = 10_000
 WAITING = 64
 """So many projects wait where not one waits alone."""
 ADMITTED = 64
-POLLERS: int = signature(Poller).parameters["concurrency"].default
+POLLERS = poll.AT_ONCE
 """So many a worker asks after at once."""
 
 

@@ -53,7 +53,7 @@ async def redeliver_any(delivery_id: str, caller: Admin, house: HouseDep) -> Fil
 
     def owe(conn: Connection) -> FiledDelivery:
         found = delivery_log.filed(conn, delivery_id)
-        hook = webhooks.of_any_project(conn, found.webhook_id, lock=True)
+        hook = webhooks.of_any_project(conn, found.webhook_id)
         everybodys = replace(caller.key, subject=None)
         again = delivery_log.send_again(conn, everybodys, hook, delivery_id, now=house.db.now(conn))
         noting.note(conn, "delivery.sent_again", delivery_id, caller=caller, house=house, project_id=hook.project_id)

@@ -15,7 +15,7 @@ from app.api.callers import Caller
 from app.api.deps import Admin, House, HouseDep
 from app.api.replies import NEVER_KEPT, reply
 from app.api.schemas import checked
-from app.db import access, creations
+from app.db import access
 from app.db.access import Key
 from app.db.creations import Asked
 from app.db.engine import Connection
@@ -88,11 +88,7 @@ def _make(
         requests_per_minute=wish.requests_per_minute,
         now=now,
     )
-    if asked.idempotency_key is not None and (
-        known := creations.remember(conn, asked, made_id=key.id, answer=None, now=now)
-    ):
-        asking.require_same(known, asked)
-        raise AssertionError("what holds a secret has no stored answer")
+    asking.remember_secret(conn, asked, made_id=key.id, now=now)
     noting.note(
         conn, "key.created", key.id, caller=caller, house=house, project_id=key.project_id, data=access.granted(key)
     )

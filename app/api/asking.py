@@ -2,7 +2,7 @@
 
 import re
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fastapi import Request
 
@@ -72,6 +72,15 @@ async def known(asked: Asked, *, house: House) -> Creation | None:
         return creations.find(conn, asked, now=house.db.now(conn))
 
     return await house.db.read(find)
+
+
+def remember_secret(conn: Connection, asked: Asked, *, made_id: str, now: datetime) -> None:
+    """Keep what the request made, whose secret is kept nowhere; raise what `require_same` does if it came before."""
+    if asked.idempotency_key is None:
+        return
+    if known := creations.remember(conn, asked, made_id=made_id, answer=None, now=now):
+        require_same(known, asked)
+        raise AssertionError("what holds a secret has no stored answer")
 
 
 def require_same(known: Creation, asked: Asked) -> str:

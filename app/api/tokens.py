@@ -16,7 +16,7 @@ from app.api.offering import Offer
 from app.api.replies import NEVER_KEPT, reply
 from app.api.schemas import Request as Sent
 from app.api.schemas import checked, whole
-from app.db import acts, creations, tokens
+from app.db import acts, tokens
 from app.db.creations import Asked
 from app.db.engine import Connection
 from app.db.tokens import Grant, Token
@@ -144,11 +144,7 @@ def _mint(conn: Connection, *, asked: Asked, grant: Grant, caller: Caller, house
     now = house.db.now(conn)
     require_working(conn, caller, now=now)
     token, secret = tokens.mint(conn, caller.key, grant, now=now)
-    if asked.idempotency_key is not None and (
-        known := creations.remember(conn, asked, made_id=token.id, answer=None, now=now)
-    ):
-        asking.require_same(known, asked)
-        raise AssertionError("what holds a secret has no stored answer")
+    asking.remember_secret(conn, asked, made_id=token.id, now=now)
     acts.note(conn, "token.minted", target=token.id, project_id=token.project_id, now=now)
     return token, secret
 

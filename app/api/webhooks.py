@@ -33,18 +33,14 @@ log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
 
-def _body(schema: dict[str, Any], example: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"requestBody": more | {"content": {"application/json": {"schema": schema, "example": example}}}}
-
-
 @router.post(
     "",
     status_code=201,
     summary="Add a webhook endpoint",
     response_model=CreatedWebhook,
     responses=describing.answers(400, 401, 403, 409, 410, 413, 415, 422, 429, 503),
-    openapi_extra=_body(
-        WebhookRequest.model_json_schema(),
+    openapi_extra=describing.body(
+        WebhookRequest,
         {"url": "https://example.com/reelay", "events": ["job.succeeded", "job.failed"]},
         required=True,
     )
@@ -76,11 +72,7 @@ def _create(
     if asked.idempotency_key is not None and (known := creations.find(conn, asked, now=now)):
         asking.require_same(known, asked)
     hook, secret = webhooks.create(conn, caller.key, url=wish.url, events=wish.events, sealer=house.sealer, now=now)
-    if asked.idempotency_key is not None and (
-        known := creations.remember(conn, asked, made_id=hook.id, answer=None, now=now)
-    ):
-        asking.require_same(known, asked)
-        raise AssertionError("what holds a secret has no stored answer")
+    asking.remember_secret(conn, asked, made_id=hook.id, now=now)
     _note(conn, "webhook.created", hook.id, caller=caller, house=house)
     return hook, secret
 
@@ -145,7 +137,7 @@ async def read_webhook(webhook_id: str, caller: WebhookReader, house: HouseDep) 
     summary="Change a webhook endpoint",
     response_model=WebhookView,
     responses=describing.answers(400, 401, 403, 404, 413, 415, 503),
-    openapi_extra=_body(WebhookChange.model_json_schema(), {"enabled": True}),
+    openapi_extra=describing.body(WebhookChange, {"enabled": True}),
 )
 async def update_webhook(webhook_id: str, request: Request, caller: WebhookWriter, house: HouseDep) -> Response:
     """Change its URL or its events, disable it, or enable it after it was disabled."""

@@ -24,6 +24,7 @@ projects = typer.Typer(help="Projects own jobs, keys and limits.", no_args_is_he
 keys = typer.Typer(help="Keys open a project's jobs.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Expires = Annotated[str | None, typer.Option(help="A span such as 90d, 12h or 30m; by default never.")]
 _SPANS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -99,7 +100,7 @@ def create_key(
         sorted(DEFAULT_SCOPES)
     ),
     subject: Annotated[str | None, typer.Option(help="Bind the key to one end user's jobs.")] = None,
-    expires: Annotated[str | None, typer.Option(help="A span such as 90d, 12h or 30m; by default never.")] = None,
+    expires: Expires = None,
     requests_per_minute: PerMinute = None,
     as_json: AsJson = False,
 ) -> None:
@@ -114,7 +115,7 @@ def create_key(
             scopes=granted,
             now=now,
             subject=subject,
-            expires_at=None if expires is None else now + _span(expires),
+            expires_at=_end(expires, now=now),
             requests_per_minute=limit,
         )
         acts.note(conn, "key.created", target=key.id, project_id=key.project_id, now=now, data=access.granted(key))
@@ -128,7 +129,7 @@ def open_to_sign_ins(
     scopes: Annotated[str, typer.Option(help="Comma-separated: what those who sign in may have at most.")] = ",".join(
         sorted(DEFAULT_SCOPES)
     ),
-    expires: Annotated[str | None, typer.Option(help="A span such as 90d, 12h or 30m; by default never.")] = None,
+    expires: Expires = None,
     as_json: AsJson = False,
 ) -> None:
     """Let people into a project who sign in with the identity provider, until the key that this makes is revoked."""
@@ -136,8 +137,7 @@ def open_to_sign_ins(
     if granted - DEFAULT_SCOPES:
         raise SettingsError("--scopes: admin is granted to keys only, never to people who sign in.")
     with transaction() as (conn, now):
-        expires_at = None if expires is None else now + _span(expires)
-        key = sign_in.open_project(conn, name, scopes=granted, now=now, expires_at=expires_at)
+        key = sign_in.open_project(conn, name, scopes=granted, now=now, expires_at=_end(expires, now=now))
         acts.note(conn, "project.opened", target=name, project_id=key.project_id, now=now, data=access.granted(key))
     _show([_key(key)], as_json=as_json, single=True)
 
@@ -214,11 +214,13 @@ def _scopes(text: str) -> frozenset[Scope]:
     return frozenset(map(Scope, wanted))
 
 
-def _span(text: str) -> timedelta:
+def _end(text: str | None, *, now: datetime) -> datetime | None:
+    if text is None:
+        return None
     found = re.fullmatch(r"(\d{1,5})([mhd])", text)
     if found is None or int(found[1]) == 0:
         raise SettingsError(f"--expires {text!r}: write a span such as 90d, 12h or 30m.")
-    return timedelta(**{_SPANS[found[2]]: int(found[1])})
+    return now + timedelta(**{_SPANS[found[2]]: int(found[1])})
 
 
 def _project(conn: Connection, project: Project, *, now: datetime) -> dict[str, Any]:

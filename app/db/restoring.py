@@ -66,9 +66,3 @@ def unpark(conn: Connection) -> int:
     log_reader.park_state(conn, restored_from=None, parked_until=None)
     announce(conn, SUBMIT)
     return freed
-
-
-def parked_count(conn: Connection) -> int:
-    """Return how many jobs are parked."""
-    counted: int = conn.execute(sa.select(sa.func.count()).select_from(jobs).where(PARKED)).scalar_one()
-    return counted

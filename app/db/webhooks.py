@@ -126,10 +126,9 @@ def named(conn: Connection, key: Key, name: str, *, lock: bool = False) -> Webho
     return _as_webhook(row)
 
 
-def of_any_project(conn: Connection, webhook_id: str, *, lock: bool = False) -> Webhook:
-    """Return an endpoint or a default by its id alone, as only an operator may; raise NotFound."""
-    query = sa.select(*_COLUMNS).where(T.id == webhook_id)
-    row = conn.execute(query.with_for_update() if lock else query).one_or_none()
+def of_any_project(conn: Connection, webhook_id: str) -> Webhook:
+    """Return an endpoint or a default by its id alone, locked, as only an operator may; raise NotFound."""
+    row = conn.execute(sa.select(*_COLUMNS).where(T.id == webhook_id).with_for_update()).one_or_none()
     if row is None:
         raise _not_found(webhook_id)
     return _as_webhook(row)

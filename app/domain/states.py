@@ -57,11 +57,6 @@ def may_move(frm: JobState, to: JobState) -> bool:
     return to in TRANSITIONS[frm]
 
 
-def sources(to: JobState) -> frozenset[JobState]:
-    """Return the states from which `to` can be reached in one move."""
-    return frozenset(state for state, following in TRANSITIONS.items() if to in following)
-
-
 def public_status(state: JobState) -> PublicStatus:
     """Return what callers see of `state`."""
     match state:

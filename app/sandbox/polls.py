@@ -15,7 +15,6 @@ from app.sandbox.mishaps import strike, strike_area
 from app.sandbox.sandbox import Sandbox, file_name, of
 
 _LONGEST_ID = 255
-_COUNTED = ("lag-404", "no-url", "expired-url")
 _CHUNK_BYTES = 1024 * 1024
 _WEB_PAGE = b"<!doctype html><title>Just a moment...</title><p>Checking your browser before you continue.</p>"
 

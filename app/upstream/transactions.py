@@ -1,20 +1,17 @@
 """The account's ledger at the upstream: one page of its movements in, the charges among them out."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from app.domain.money import credits_to_micros, usd_to_micros
-from app.domain.text import storable
 from app.domain.transactions import Charge
-from app.upstream.wire import Malformed, usable_id, whole_credits
+from app.upstream.wire import Malformed, model_name, moment, usable_id, whole_credits
 
 PAGE_ROWS = 100
 """The most that one request may ask for, as documented."""
 USAGE = "MODEL_USAGE"
 BACK = "TOPUP"
 """The direction of what the account gets; charges have the other."""
-_LONGEST_MODEL = 200
 _LONGEST_CURSOR = 4096
 
 
@@ -52,14 +49,13 @@ def _charge(row: dict[str, Any]) -> Charge | None:
     """Read one movement; None if its generation, its amount or its time cannot be told."""
     reference = usable_id(row.get("reference_id"))
     micros = _micros(row.get("amount"))
-    created_at = _moment(row.get("created_at"))
+    created_at = moment(row.get("created_at"))
     if reference is None or micros is None or created_at is None:
         return None
-    model = row.get("model")
     return Charge(
         generation_id=reference,
         micros=micros,
-        model=model[:_LONGEST_MODEL] if isinstance(model, str) and storable(model) else "",
+        model=model_name(row.get("model")),
         created_at=created_at,
         is_refund=row.get("direction") == BACK,
     )
@@ -78,11 +74,3 @@ def _micros(amount: Any) -> int | None:
         return usd_to_micros(amount.get("usd"))  # type: ignore[arg-type]  # what is no number raises
     except ValueError:
         return None
-
-
-def _moment(text: Any) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

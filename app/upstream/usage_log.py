@@ -1,16 +1,13 @@
 """The upstream's usage log: one page of its rows in, ours out. What cannot be told is None, never guessed."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from app.domain.text import storable
 from app.domain.usage_log import LoggedRequest
-from app.upstream.wire import Malformed, usable_id, whole_credits
+from app.upstream.wire import Malformed, model_name, moment, usable_id, whole_credits
 
 PAGE_ROWS = 100
 """The most that one request may ask for, as documented."""
-_LONGEST_MODEL = 200
 _OUTCOMES = {"succeeded": True, "failed": False}
 
 
@@ -36,20 +33,12 @@ def read_log_page(document: Any) -> LogPage:
 
 
 def _row(row: dict[str, Any]) -> LoggedRequest:
-    request_id, cost, model = row.get("client_request_id"), row.get("cost"), row.get("model")
+    request_id, cost = row.get("client_request_id"), row.get("cost")
     return LoggedRequest(
         request_id=request_id if isinstance(request_id, str) else "",
         inference_id=usable_id(row.get("inference_id")),
         succeeded=_OUTCOMES.get(str(row.get("status")).lower()),
-        model=model[:_LONGEST_MODEL] if isinstance(model, str) and storable(model) else "",
+        model=model_name(row.get("model")),
         credits=whole_credits(cost.get("credits")) if isinstance(cost, dict) else None,
-        created_at=_moment(row.get("created")),
+        created_at=moment(row.get("created")),
     )
-
-
-def _moment(text: Any) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

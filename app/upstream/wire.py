@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import httpx2
@@ -30,6 +31,7 @@ STATUS_WORDS: dict[str, Status] = {
 
 LONGEST_ID = 255
 _LONGEST_URL = 16_384
+_LONGEST_MODEL = 200
 _MOST_CREDITS = 10**15
 _NO_REASON = "The upstream gave no reason."
 _SAFETY = re.compile(
@@ -251,3 +253,17 @@ def whole_credits(value: Any) -> int | None:
     except (ValueError, OverflowError):
         return None
     return math.ceil(amount) if 0 <= amount <= _MOST_CREDITS else None
+
+
+def model_name(value: Any) -> str:
+    """Return the model that a row of the account is about; empty for what is no storable name."""
+    return value[:_LONGEST_MODEL] if isinstance(value, str) and storable(value) else ""
+
+
+def moment(text: Any) -> datetime | None:
+    """Return a time, in UTC where no offset is said; None for what is none."""
+    try:
+        told = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return told if told.tzinfo else told.replace(tzinfo=UTC)

@@ -24,6 +24,8 @@ Book = Callable[[Compare], Awaitable[list[Difference]]]
 MOST_PAGES = 10_000
 GROUP = 100
 READ_GROUP = 5_000
+EVERY = timedelta(hours=6)
+"""How long after a check, of whichever worker, the next one is due."""
 LOOK_BACK = timedelta(days=7)
 MARGIN = timedelta(days=2)
 """So much more of the account is read: a charge may stand there from before we thought that it was bought."""
@@ -59,23 +61,14 @@ class Auditor:
     """Checks the ledger of the last days, one worker at a time; a second check finds nothing more to book."""
 
     name = "audit"
+    interval_seconds = 300.0
+    """How often to look whether a check is due."""
     topic: str | None = None
     may_be_cut = True
 
-    def __init__(
-        self,
-        db: Database,
-        upstream: UpstreamClient,
-        *,
-        interval_seconds: float = 300.0,
-        every_seconds: float = 21_600.0,
-    ) -> None:
+    def __init__(self, db: Database, upstream: UpstreamClient) -> None:
         self._db = db
         self._upstream = upstream
-        self.interval_seconds = interval_seconds
-        """How often to look whether a check is due."""
-        self.every_seconds = every_seconds
-        """How long after a check, of whichever worker, the next one is due."""
         self._is_first = True
 
     async def run_once(self) -> bool:
@@ -96,7 +89,7 @@ class Auditor:
         return False
 
     def _take_turn(self, conn: Connection) -> bool:
-        return audit_turn.take(conn, now=self._db.now(conn), every=timedelta(seconds=self.every_seconds))
+        return audit_turn.take(conn, now=self._db.now(conn), every=EVERY)
 
     async def drain(self) -> None:
         """Nothing is left under way between two rounds."""

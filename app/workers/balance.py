@@ -16,13 +16,13 @@ class Accountant:
     """Keeps the balance that the upstream shows, and when it was seen; one replica's look serves all."""
 
     name = "balance"
+    interval_seconds = 300.0
     topic: str | None = None
     may_be_cut = True
 
-    def __init__(self, db: Database, upstream: UpstreamClient, *, interval_seconds: float = 300.0) -> None:
+    def __init__(self, db: Database, upstream: UpstreamClient) -> None:
         self._db = db
         self._upstream = upstream
-        self.interval_seconds = interval_seconds
 
     async def run_once(self) -> bool:
         """Ask, unless somebody did a moment ago. What could not be read leaves the last balance, with its age."""

@@ -80,6 +80,7 @@ class Deliverer:
     """Sends what is owed. Each endpoint has hands of its own, so that a slow or dead one delays nobody else."""
 
     name = "deliver"
+    interval_seconds = 2.0
     topic: str | None = DELIVER
     may_be_cut = False
 
@@ -90,7 +91,6 @@ class Deliverer:
         *,
         concurrency: int = 256,
         share: int = 16,
-        interval_seconds: float = 2.0,
         chance: Callable[[], float] = random.random,
         shuffle: Callable[[list[str]], None] = random.shuffle,
     ) -> None:
@@ -99,7 +99,6 @@ class Deliverer:
         self._lease = timedelta(seconds=sending.timeout_seconds + SETTLE_SECONDS)
         self._concurrency = concurrency
         self._share = share
-        self.interval_seconds = interval_seconds
         self._chance = chance
         self._shuffle = shuffle
         self._busy = Counter[str]()

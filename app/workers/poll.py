@@ -21,6 +21,8 @@ from app.workers.loop import Crew
 
 log = structlog.get_logger()
 BATCH = 50
+AT_ONCE = 128
+LONGEST_PAUSE_SECONDS = 0.5
 STOP_SECONDS = 2.0
 
 
@@ -28,6 +30,7 @@ class Poller:
     """Watches generations. A poll is a snooze, never an attempt: nothing here can fail a job but its own answer."""
 
     name = "poll"
+    interval_seconds = LONGEST_PAUSE_SECONDS
     topic: str | None = POLL
     may_be_cut = False
 
@@ -39,17 +42,12 @@ class Poller:
         fixed_interval_seconds: float | None = None,
         horizon_seconds: float = 24 * 3600,
         empty_patience_seconds: float = 600,
-        concurrency: int = 128,
-        longest_pause_seconds: float = 0.5,
     ) -> None:
         self._db = db
         self._upstream = upstream
         self._fixed = fixed_interval_seconds
         self._horizon = timedelta(seconds=horizon_seconds)
         self._empty_patience = timedelta(seconds=empty_patience_seconds)
-        self._concurrency = concurrency
-        self._longest_pause = longest_pause_seconds
-        self.interval_seconds = longest_pause_seconds
         self.crew = Crew()
         self.breaker = Breaker()
         self._asking: set[str] = set()
@@ -60,11 +58,11 @@ class Poller:
 
         Afterwards `interval_seconds` is the time until the next poll is due.
         """
-        free = self._concurrency - len(self._asking)
+        free = AT_ONCE - len(self._asking)
         if free <= 0:
             self.interval_seconds = 0.0  # answers come at any moment
             return False
-        self.interval_seconds = self._longest_pause
+        self.interval_seconds = LONGEST_PAUSE_SECONDS
         batch = min(self.breaker.room(BATCH), free)
         if batch == 0:
             return False
@@ -73,7 +71,7 @@ class Poller:
             if job.id not in self._asking:
                 self._asking.add(job.id)
                 self.crew.start(self._poll(job, late=late), name="poll", job_id=job.id)
-        self.interval_seconds = min(pause, self._longest_pause)
+        self.interval_seconds = min(pause, LONGEST_PAUSE_SECONDS)
         return pause == 0
 
     async def drain(self) -> None:

@@ -8,20 +8,21 @@ from app.domain.errors import UpstreamFailure
 from app.upstream.client import UpstreamClient
 
 log = structlog.get_logger()
+USUAL_SECONDS = 600.0
+SOON_SECONDS = 30.0
 
 
 class PriceKeeper:
     """Reads the public price list every now and then; it costs nothing and needs no key."""
 
     name = "prices"
+    interval_seconds = USUAL_SECONDS
     topic: str | None = None
     may_be_cut = True
 
-    def __init__(self, db: Database, upstream: UpstreamClient, *, interval_seconds: float = 600.0) -> None:
+    def __init__(self, db: Database, upstream: UpstreamClient) -> None:
         self._db = db
         self._upstream = upstream
-        self._usual_interval_seconds = interval_seconds
-        self.interval_seconds = interval_seconds
 
     async def run_once(self) -> bool:
         """Fetch the list if it changed; try again soon if that failed."""
@@ -30,7 +31,7 @@ class PriceKeeper:
             fresh = await self._upstream.prices(etag=etag)
         except UpstreamFailure as failure:
             log.warning("prices_not_fetched", error=failure.message)
-            self.interval_seconds = 30.0
+            self.interval_seconds = SOON_SECONDS
             return False
 
         def keep(conn: Connection) -> None:
@@ -39,7 +40,7 @@ class PriceKeeper:
             deployment.save_prices(conn, etag=etag, rules=rules, models=models, now=self._db.now(conn))
 
         await self._db.write(keep)
-        self.interval_seconds = self._usual_interval_seconds
+        self.interval_seconds = USUAL_SECONDS
         return False
 
     async def drain(self) -> None:

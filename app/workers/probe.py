@@ -20,13 +20,13 @@ class Prober:
     """Looks at the account when a hold says so; once that goes well, one job may try."""
 
     name = "probe"
+    interval_seconds = 1.0
     topic: str | None = None
     may_be_cut = True
 
-    def __init__(self, db: Database, upstream: UpstreamClient, *, interval_seconds: float = 1.0) -> None:
+    def __init__(self, db: Database, upstream: UpstreamClient) -> None:
         self._db = db
         self._upstream = upstream
-        self.interval_seconds = interval_seconds
 
     async def run_once(self) -> bool:
         """Probe if it is time to; never more than one replica at once."""

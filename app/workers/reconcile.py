@@ -40,9 +40,9 @@ class Reconciler:
         *,
         worker: str,
         deployment: str,
-        window_seconds: float = 6 * 3600,
-        horizon_seconds: float = 24 * 3600,
-        interval_seconds: float = 30.0,
+        window_seconds: float,
+        horizon_seconds: float,
+        interval_seconds: float,
     ) -> None:
         self._db = db
         self._upstream = upstream

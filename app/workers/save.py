@@ -36,6 +36,8 @@ from app.workers.loop import Crew
 
 log = structlog.get_logger()
 Download = Callable[[str, Path], Awaitable[Downloaded]]
+AT_ONCE = 4
+TRIES_OF_BAD_RESULT = 5
 STOP_SECONDS = 3.0
 TOO_LARGE_PAUSE = timedelta(hours=6)
 """Until somebody raises REELAY_MAX_VIDEO_BYTES, downloading it again only costs traffic."""
@@ -50,6 +52,7 @@ class Saver:
     """Copies videos. Our own storage failing only delays; a bad or expired result is asked for anew."""
 
     name = "save"
+    interval_seconds = 2.0
     topic: str | None = SAVE
     may_be_cut = False
 
@@ -62,9 +65,6 @@ class Saver:
         *,
         leasing: Leasing,
         spool: Path,
-        concurrency: int = 4,
-        tries_of_bad_result: int = 5,
-        interval_seconds: float = 2.0,
     ) -> None:
         self._db = db
         self._upstream = upstream
@@ -72,14 +72,11 @@ class Saver:
         self._download = download
         self._leasing = leasing
         self._spool = spool
-        self._concurrency = concurrency
-        self._tries_of_bad_result = tries_of_bad_result
-        self.interval_seconds = interval_seconds
         self.crew = Crew()
 
     async def run_once(self) -> bool:
         """Lease as many finished generations as there are free hands, and start saving them."""
-        free = self._concurrency - len(self.crew)
+        free = AT_ONCE - len(self.crew)
         if free <= 0:
             return False
         due = await self._db.write(lambda conn: self._claim(conn, free))
@@ -172,7 +169,7 @@ class Saver:
         except (FetchFailed, Refused):
             await self._put_off(job, reason="upstream_unreachable", error=error)
             return
-        if not passing and job.bad_results + 1 >= self._tries_of_bad_result:
+        if not passing and job.bad_results + 1 >= TRIES_OF_BAD_RESULT:
             await self._give_up(job, error)
             return
         url = generation.video_url if generation is not None else None

@@ -33,6 +33,7 @@ class Submitter:
     """Turns queued jobs into generations, never more at once than the upstream allows."""
 
     name = "submit"
+    interval_seconds = 2.0
     topic: str | None = SUBMIT
     may_be_cut = False
 
@@ -49,7 +50,6 @@ class Submitter:
         deployment: str,
         max_in_flight: int,
         requoter: Requoter | None = None,
-        interval_seconds: float = 2.0,
     ) -> None:
         self._db = db
         self._upstream = upstream
@@ -61,7 +61,6 @@ class Submitter:
         self._deployment = deployment
         self._max_in_flight = max_in_flight
         self._requoter = requoter
-        self.interval_seconds = interval_seconds
         self.crew = Crew()
         self._stopping = False
         self._assembling: set[asyncio.Task[dict[str, Any]]] = set()

@@ -35,6 +35,7 @@ class Sweeper:
     """Keeps the house in order. Everything here may be done twice or late without harm."""
 
     name = "sweep"
+    interval_seconds = 1.0
     topic: str | None = None
     may_be_cut = True
 
@@ -46,7 +47,6 @@ class Sweeper:
         worker: str,
         retention: timedelta | None,
         lease_seconds: float = 60.0,
-        interval_seconds: float = 1.0,
         tidy_every_seconds: float = 0.0,
     ) -> None:
         self._db = db
@@ -54,7 +54,6 @@ class Sweeper:
         self._lease = timedelta(seconds=lease_seconds)
         self._worker = worker
         self._retention = retention
-        self.interval_seconds = interval_seconds
         self._tidy_every_seconds = tidy_every_seconds
         self._tidied: float | None = None
         self._log_emptied = time.monotonic()

@@ -13,9 +13,7 @@ from app.domain.states import (
     JobState,
     PublicStatus,
     event_type,
-    may_move,
     public_status,
-    sources,
     states_of,
 )
 
@@ -45,11 +43,6 @@ def test_public_status__equals_the_table_in_the_docs() -> None:
 def test_ended_for_callers__is_every_state_that_looks_final() -> None:
     final = {PublicStatus.SUCCEEDED, PublicStatus.FAILED, PublicStatus.CANCELED}
     assert {state for state in JobState if public_status(state) in final} == ENDED_FOR_CALLERS
-
-
-def test_sources__mirror_the_transitions() -> None:
-    for to in JobState:
-        assert sources(to) == {frm for frm in JobState if may_move(frm, to)}
 
 
 def test_states_of__part_the_states_without_overlap() -> None:

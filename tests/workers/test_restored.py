@@ -83,7 +83,7 @@ async def test_restored__is_noticed_once(room: Room, tmp_path: Path) -> None:
     again = room.another_submitter()
     await again.run_once()
     await again.crew.drain()
-    assert await room.db.read(restoring.parked_count) == 0
+    assert (await room.db.read(log_reader.counts)).parked == 0
 
 
 async def test_restored__a_number_the_upstream_has_seen_is_not_used_again(room: Room, tmp_path: Path) -> None:
