@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+import sqlalchemy as sa
+
 from app.db import access, claims, gate, jobs
 from app.db.claims import Lease
 from app.db.engine import Connection, Database
@@ -31,6 +34,19 @@ def test_admit__skips_what_is_not_due_or_too_late(conn: Connection, make_job: Ma
     make_job(due_at=later(1))
     make_job(start_by=T0)
     assert admit(conn) == []
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_admit__waits_for_whoever_is_at_the_gate(conn: Connection, database: Database, make_job: MakeJob) -> None:
+    """Else each would see the other's jobs as still queued, and both would take the last place."""
+    for _ in range(2):
+        make_job()
+    conn.commit()
+    assert len(admit(conn, most=1)) == 1
+    with database.engine.connect() as another:
+        another.exec_driver_sql("SET LOCAL lock_timeout = '200ms'")
+        with pytest.raises(sa.exc.OperationalError):
+            admit(another, most=1)
 
 
 def test_admit__takes_turns_between_projects(conn: Connection, make_job: MakeJob) -> None:
