@@ -10,7 +10,7 @@ from typing import Any
 from app import back_room
 from app.db import audit_turn, claims, log_reader
 from app.domain import retry
-from app.workers import loop, probe, reconcile, save, submit
+from app.workers import audit, loop, probe, reconcile, save, submit
 from app.workers.audit import Auditor
 from app.workers.sweep import Sweeper
 
@@ -52,6 +52,7 @@ def install(*, sets_of_workers: int = 1, loops: bool = True) -> None:
         module.backoff = _hurried  # type: ignore[attr-defined]
     if loops:
         loop.LONGEST_PAUSE_SECONDS = 1.0
+        audit.EVERY = timedelta(seconds=AUDIT_SECONDS)
     reconcile.PACE_PAUSE_SECONDS = 0.2
     reconcile.GAPS = 10
     make = back_room.duties
@@ -62,7 +63,7 @@ def install(*, sets_of_workers: int = 1, loops: bool = True) -> None:
             if loops and isinstance(duty, Sweeper):
                 duty.interval_seconds = SWEEP_SECONDS
             if loops and isinstance(duty, Auditor):
-                duty.interval_seconds = duty.every_seconds = AUDIT_SECONDS
+                duty.interval_seconds = AUDIT_SECONDS
         return made
 
     back_room.duties = duties
