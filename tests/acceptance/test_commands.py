@@ -164,8 +164,9 @@ def test_keys__are_shown_once_scoped_and_end_within_five_seconds(house: Deployme
 
 
 def test_revoke_and_archive__cancel_what_is_queued(house: Deployment) -> None:
-    """The upstream can't be reached, so that every job waits in the queue."""
+    """Submissions are paused, so that every job waits in the queue."""
     _, base = house.serve()
+    house.run("upstream", "pause")
     keys = [house.new_key(project) for project in ("film", "film", "news")]
     clients = [httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}) for key in keys]
     made = [client.post("/v1/jobs", json=JOB).json()["id"] for client in clients]

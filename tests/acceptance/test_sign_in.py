@@ -26,7 +26,8 @@ async def test_serve__takes_sign_ins_where_a_project_lets_them_in(folder: Path, 
     settings = {"oidc_issuer": idp.issuer, "oidc_audience": AUDIENCE, "oidc_project_claim": "team"}
     house = Deployment(folder, upstream_url="http://127.0.0.1:9", database_url=None, **settings)
     try:
-        process, base = house.serve("--no-worker")  # nothing is bought: what is made stays queued
+        process, base = house.serve()
+        house.run("upstream", "pause")  # so that what is made stays queued
         house.run("projects", "create", "films")
         token = idp.token(team="films", scope="jobs:write")
         async with httpx2.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {token}"}) as client:
