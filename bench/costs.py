@@ -23,13 +23,12 @@ from app.db.engine import Connection, Database, notify
 from app.db.signals import job_topic
 from app.db.tables import jobs as jobs_table
 from app.db.together import LARGEST_BATCH
-from app.domain.ids import new_id
 from app.domain.job import Job, Submission
 from app.domain.states import JobState
 from app.upstream.client import UpstreamClient
 from app.upstream.wire import Generation
 from app.workers.poll import BATCH, Poller
-from bench import databases, seed, servers
+from bench import databases, insert, seed, servers
 from bench.figures import Figure
 from bench.plan import Plan
 from bench.spent import ADMITTED, IN_FLIGHT, POLLERS
@@ -204,19 +203,7 @@ def _tell(conn: Connection, job: Job) -> None:
 
 def _create(conn: Connection, db: Database, number: int) -> None:
     now = db.now(conn)
-    job = Job(
-        id=new_id("job"),
-        project_id=f"proj_{number % seed.PROJECTS}",
-        model="veo2/image-to-video",
-        input={"prompt": "The sailboat drifts on.", "image_url": "https://pictures.example/boat.jpg", "duration": 5},
-        metadata={"order": "A-17"},
-        upstream_path="/v2/video/generations",
-        estimated_micros=2_500_000,
-        estimate_basis="listed",
-        reserved_micros=2_500_000,
-        due_at=now,
-        created_at=now,
-    )
+    job = insert.queued(f"proj_{number % seed.PROJECTS}", now=now)
     queue.arrivals(conn, [jobs.insert(conn, job)])
 
 

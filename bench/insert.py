@@ -32,12 +32,12 @@ def _round(database: Database, project_id: str, key_id: str) -> float:
     with database.transaction() as conn:
         began = time.process_time()
         for _ in range(JOBS):
-            jobs.insert(conn, _queued(project_id, key_id))
+            jobs.insert(conn, queued(project_id, key_id=key_id, now=datetime.now(UTC)))
         return (time.process_time() - began) / JOBS * 1e6
 
 
-def _queued(project_id: str, key_id: str) -> Job:
-    now = datetime.now(UTC)
+def queued(project_id: str, *, key_id: str | None = None, now: datetime) -> Job:
+    """Return a job as a create makes it."""
     return Job(
         id=new_id("job"),
         project_id=project_id,

@@ -17,6 +17,9 @@ from app.db.tables import metadata
 from tests import authorities, canary
 from tests.postgres import Databases, open_postgres
 
+one_database = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+"""For what is decided whatever database lies behind it: what is written then has its tests on both."""
+
 
 class Clock:
     """The time as it is, plus what a test moved it by. A test that asks for it decides what `Database.now` says."""

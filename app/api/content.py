@@ -93,7 +93,8 @@ async def deliver(
 ) -> Response:
     """Answer with the object, with where nginx finds it, or with a link into the storage where one may open."""
     with ExitStack() as opened:
-        file, size = await _found(house, stored, to_send=request.method == "GET" and can_send_files(request))
+        ours = request.method == "GET" and house.content_accel is None
+        file, size = await _found(house, stored, to_send=ours and can_send_files(request))
         if file is not None:
             opened.enter_context(file)
         answer = await _answer(

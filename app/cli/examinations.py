@@ -130,7 +130,7 @@ def _schema(conn: Connection, settings: Settings) -> list[Finding]:
 def _held(conn: Connection) -> list[Finding]:
     """Return what keeps jobs from being submitted, in the words in which the jobs say it."""
     state, found = gate.read(conn), []
-    mend = "docs/operations.md says what each reason asks for, under 'Why a job waits'. They go on by themselves."
+    mend = "docs/operations.md says what each reason asks for, under 'Why a job waits'."
     if state.paused_at is not None:
         why = "" if state.pause_reason is None else f": {state.pause_reason}"
         sentence = f"Since {_time(state.paused_at)} nothing is submitted, by {state.paused_by}{why}"

@@ -110,9 +110,9 @@ def wait_until_refused(base: str, *, key: str, link: str) -> None:
 # --- migrate and upgrade
 
 
-@pytest.mark.parametrize("older", [schema.revisions()[-1], "base"])
+@pytest.mark.parametrize("older", [schema.revisions()[1], schema.revisions()[-1], "base"])
 def test_upgrade__from_an_older_schema(house: Deployment, database_url: str | None, older: str) -> None:
-    """From the first and from none; tests/db/test_schema.py takes every step between them."""
+    """From the last, the first and none; tests/db/test_schema.py takes every step between them."""
     process, base = house.serve()
     key = house.new_key()
     with client_for(base, key) as client:

@@ -1,4 +1,4 @@
-"""Some seconds of `make torture`: the real service under faults of every kind. Whoever ends it, its victims end too."""
+"""A minute of `make torture`: the real service under faults of every kind. And whoever ends it, its victims end too."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from torture.judge import Books
 from torture.table import Part
 
 SEED = 20261125
-WAYS_TO_END = [signal.SIGTERM, *([signal.SIGKILL] if sys.platform == "linux" else [])]
+WAYS_TO_END = [signal.SIGTERM, signal.SIGINT, *([signal.SIGKILL] if sys.platform == "linux" else [])]
 
 
 @contextmanager
@@ -49,10 +49,8 @@ def figures(table: str) -> dict[str, str]:
     return dict(zip(names, values, strict=True))
 
 
-def test_torture__in_its_first_seconds_buys_nothing_twice_and_loses_nothing(
-    tmp_path: Path, postgres_server: Databases
-) -> None:
-    with torture(tmp_path, seconds=20, server=postgres_server) as process:
+def test_torture__a_minute_buys_nothing_twice_and_loses_nothing(tmp_path: Path, postgres_server: Databases) -> None:
+    with torture(tmp_path, seconds=60, server=postgres_server) as process:
         printed, _ = process.communicate(timeout=600)
     assert process.returncode == 0, printed
     seen = figures(printed)

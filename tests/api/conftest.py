@@ -87,8 +87,6 @@ def house_of(database: Database, storage: Path) -> House:
     )
 
 
-one_database = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-"""For what is decided at the front door, whatever database lies behind it."""
 BUILT: list[FastAPI] = []
 
 

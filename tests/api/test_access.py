@@ -11,8 +11,8 @@ from app.api.deps import House
 from app.db import access
 from app.db.engine import Database
 from app.domain.secrets import Scope, new_key
-from tests.api.conftest import ClientFor, Ticks, count, one_database, require_error
-from tests.conftest import Clock
+from tests.api.conftest import ClientFor, Ticks, count, require_error
+from tests.conftest import Clock, one_database
 from tests.factories import INPUT, make_caller, make_job
 
 READS = [

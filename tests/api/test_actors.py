@@ -21,9 +21,9 @@ from app.domain.secrets import Scope
 from app.domain.states import JobState
 from app.domain.webhooks import Delivery
 from app.workers.sweep import Sweeper
-from tests.api.conftest import ClientFor, count, one_database, require_error
+from tests.api.conftest import ClientFor, count, require_error
 from tests.api.test_access_matrix import AIMLAPI, FILE, HOOK, JOB, PROJECT, ROUTES, VIDEO_FACE, Needs
-from tests.conftest import Clock
+from tests.conftest import Clock, one_database
 from tests.factories import lead, make_caller, make_job, picture, video_of
 
 BODY = {"model": "veo2", "input": {"prompt": "A boat"}}

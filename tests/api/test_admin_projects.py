@@ -9,7 +9,8 @@ import pytest
 from app.api.callers import Caller
 from app.db import access
 from app.db.engine import Database
-from tests.api.conftest import ClientFor, count, one_database, require_error
+from tests.api.conftest import ClientFor, count, require_error
+from tests.conftest import one_database
 from tests.factories import INPUT, MODEL, make_caller, make_job
 
 PROJECTS = "/v1/admin/projects"

@@ -10,7 +10,8 @@ from app.api.aimlapi_video import PATHS
 from app.api.callers import Caller
 from app.db.engine import Database
 from app.domain.states import JobState, PublicStatus, public_status
-from tests.api.conftest import ClientFor, count, one_database
+from tests.api.conftest import ClientFor, count
+from tests.conftest import one_database
 from tests.factories import LINK, make_caller, make_job
 
 pytestmark = one_database

@@ -19,8 +19,8 @@ from app.db import deployment, durations, gate, schema
 from app.db.engine import Database
 from app.domain.errors import RateLimited
 from app.domain.states import JobState
-from tests.api.conftest import CATALOGUE, ClientFor, Ticks, one_database, require_error
-from tests.conftest import Clock
+from tests.api.conftest import CATALOGUE, ClientFor, Ticks, require_error
+from tests.conftest import Clock, one_database
 from tests.factories import MODEL, make_job
 
 

@@ -19,8 +19,8 @@ from app.db.tables import events
 from app.db.tables import jobs as jobs_table
 from app.domain.errors import RateLimited
 from app.domain.states import JobState
-from tests.api.conftest import ClientFor, Ticks, count, one_database, require_error
-from tests.conftest import Clock
+from tests.api.conftest import ClientFor, Ticks, count, require_error
+from tests.conftest import Clock, one_database
 from tests.factories import INPUT, MODEL, lead, make_caller
 
 PRICE = {MODEL: {"kind": "fixed", "units": [{"measure": "video", "price": "2.5", "per": "1"}]}}

@@ -15,7 +15,8 @@ from app.db.engine import Database
 from app.db.tables import jobs as jobs_table
 from app.domain.states import JobState
 from app.workers.sweep import Sweeper
-from tests.api.conftest import ClientFor, count, data_uri, one_database, require_error, stored
+from tests.api.conftest import ClientFor, count, data_uri, require_error, stored
+from tests.conftest import one_database
 from tests.factories import INPUT, MODEL, lead, make_job, picture, video_of
 
 S = JobState

@@ -17,8 +17,8 @@ from app.db.engine import Database
 from app.db.tables import jobs
 from app.domain.secrets import Scope
 from app.domain.states import JobState
-from tests.api.conftest import ClientFor, Ticks, one_database, require_error
-from tests.conftest import Clock
+from tests.api.conftest import ClientFor, Ticks, require_error
+from tests.conftest import Clock, one_database
 from tests.factories import VIDEO, make_caller, make_job, picture, video_of
 
 TAG = f'"{"5" * 64}"'

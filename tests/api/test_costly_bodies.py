@@ -16,7 +16,8 @@ from app.db import deployment
 from app.db.engine import Database
 from app.domain.errors import InvalidRequest
 from app.domain.listing import ListedModel
-from tests.api.conftest import one_database, require_error
+from tests.api.conftest import require_error
+from tests.conftest import one_database
 
 KEY = {"Content-Type": "application/json"}
 MANY = ",".join(f'"f{n}":0' for n in range(9_000))
@@ -38,7 +39,7 @@ async def test_crowds__are_refused_soon(client: httpx2.AsyncClient, body: str, c
     answer = await client.post("/v1/jobs", content=body.encode(), headers=KEY)
     assert answer.status_code == 400
     assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == (code, param)
-    assert time.process_time() - started < 4
+    assert time.process_time() - started < 2
 
 
 async def test_guessing__stops_at_long_words(client: httpx2.AsyncClient) -> None:
@@ -47,7 +48,7 @@ async def test_guessing__stops_at_long_words(client: httpx2.AsyncClient) -> None
     answer = await client.post("/v1/jobs", json=job)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "input.aspect_ratio"
-    assert time.process_time() - started < 4
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("text", ["\u0665", " 5 ", "5_0", "0x5", "9" * 5000])
@@ -69,7 +70,7 @@ def new_model(app: FastAPI, house: House, database: Database) -> None:
 @pytest.mark.usefixtures("new_model")
 @pytest.mark.parametrize("path", FACES)
 @pytest.mark.parametrize("model", ["veo2", "acme/new"])
-@pytest.mark.parametrize("parameters", [101, 9_000, 100_000])
+@pytest.mark.parametrize("parameters", [101, 9_000, 500_000])
 async def test_crowds__of_parameters_are_refused_soon_on_every_face(
     client: httpx2.AsyncClient, path: str, model: str, parameters: int
 ) -> None:
@@ -79,7 +80,7 @@ async def test_crowds__of_parameters_are_refused_soon_on_every_face(
     refused = await client.post(path, json=body)
     assert refused.status_code == 400, refused.text
     assert ("10000 values" if parameters > wire.MOST_VALUES else "100 fields") in refused.text
-    assert time.process_time() - started < 4
+    assert time.process_time() - started < 2
 
 
 @one_database
@@ -90,7 +91,7 @@ async def test_crowds__of_files_are_refused_soon(client: httpx2.AsyncClient, pat
     body = {"model": "acme/new", "input": given} if path == "/v1/jobs" else {"model": "acme/new"} | given
     started = time.process_time()
     assert (await client.post(path, json=body)).status_code == 400
-    assert time.process_time() - started < 4
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from app.db import deployment, durations, files, gate
 from app.db.engine import Database
 from app.domain.job import File
 from app.domain.secrets import Scope
-from tests.api.conftest import ClientFor, count, data_uri, one_database, require_error, stored
+from tests.api.conftest import ClientFor, count, data_uri, require_error, stored
+from tests.conftest import one_database
 from tests.factories import INPUT, MODEL, make_caller, make_job, picture
 
 RULE = {"kind": "fixed", "units": [{"price": "0.5", "unit": "second", "per": "1"}]}

@@ -27,9 +27,9 @@ from app.domain.secrets import Scope
 from app.domain.states import JobState
 from app.media.store import Store
 from app.workers.sweep import Sweeper
-from tests.api.conftest import ClientFor, MakeHouse, count, one_database, require_error, stored
+from tests.api.conftest import ClientFor, MakeHouse, count, require_error, stored
 from tests.clips import clip, sound, talkie
-from tests.conftest import Clock
+from tests.conftest import Clock, one_database
 from tests.factories import INPUT, MODEL, make_caller, make_job, picture
 from tests.media.takeover import DEEDS, take_over
 

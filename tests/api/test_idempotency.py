@@ -18,9 +18,9 @@ from app.domain.actor import Actor
 from app.domain.errors import Unavailable
 from app.domain.states import JobState
 from app.workers.sweep import Sweeper
-from tests.api.conftest import ClientFor, MakeHouse, asleep, count, data_uri, one_database, require_error, stored
+from tests.api.conftest import ClientFor, MakeHouse, asleep, count, data_uri, require_error, stored
 from tests.api.test_create import Unreliable, shaken, unreliable  # noqa: F401  # fixtures
-from tests.conftest import Clock
+from tests.conftest import Clock, one_database
 from tests.factories import INPUT, make_caller, make_job, picture
 
 KEY = {"Idempotency-Key": "order-17"}

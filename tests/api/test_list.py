@@ -10,7 +10,8 @@ from app.api.callers import Caller
 from app.db import endings
 from app.db.engine import Database
 from app.domain.states import JobState
-from tests.api.conftest import one_database, require_error
+from tests.api.conftest import require_error
+from tests.conftest import one_database
 from tests.factories import INPUT, make_caller, make_job
 
 

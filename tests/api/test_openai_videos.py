@@ -9,7 +9,8 @@ from app.api.callers import Caller
 from app.api.deps import House
 from app.db.engine import Database
 from app.domain.states import JobState, PublicStatus
-from tests.api.conftest import ClientFor, count, one_database, require_error
+from tests.api.conftest import ClientFor, count, require_error
+from tests.conftest import one_database
 from tests.factories import LINK, VIDEO, make_caller, make_job, picture
 
 pytestmark = one_database

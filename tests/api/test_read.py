@@ -11,8 +11,8 @@ from app.api.deps import House
 from app.db import access, endings, gate, jobs
 from app.db.engine import Database
 from app.domain.states import JobState
-from tests.api.conftest import ClientFor, asleep, one_database, require_error
-from tests.conftest import Clock
+from tests.api.conftest import ClientFor, asleep, require_error
+from tests.conftest import Clock, one_database
 from tests.factories import INPUT, lead, make_caller, make_job
 
 

@@ -19,9 +19,9 @@ from app.db.tables import months
 from app.domain.job import Job
 from app.domain.states import JobState
 from app.media.store import Store
-from tests.api.conftest import ClientFor, count, data_uri, one_database, require_error, stored
+from tests.api.conftest import ClientFor, count, data_uri, require_error, stored
 from tests.api.test_create import set_prices
-from tests.conftest import Clock
+from tests.conftest import Clock, one_database
 from tests.factories import MODEL, PATHS, VIDEO, lead, make_caller, picture, video_of
 
 SEEDED = {"prompt": "Mona Lisa winks.", "image_url": data_uri(picture()), "seed": 7}

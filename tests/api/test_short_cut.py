@@ -17,8 +17,8 @@ from app.db.signals import Signals, job_topic
 from app.domain.job import Job
 from app.domain.secrets import Scope
 from app.domain.states import TERMINAL, JobState
-from tests.api.conftest import ClientFor, MakeHouse, Ticks, one_database
-from tests.conftest import Clock
+from tests.api.conftest import ClientFor, MakeHouse, Ticks
+from tests.conftest import Clock, one_database
 from tests.factories import PATHS, lead, make_caller, make_job
 
 LONG_WAY = {"Prefer": "handling=lenient"}

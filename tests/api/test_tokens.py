@@ -14,8 +14,8 @@ from app.db.engine import Database
 from app.db.signals import job_topic
 from app.domain.secrets import Scope
 from app.domain.states import JobState
-from tests.api.conftest import ClientFor, Ticks, asleep, count, one_database, require_error
-from tests.conftest import Clock
+from tests.api.conftest import ClientFor, Ticks, asleep, count, require_error
+from tests.conftest import Clock, one_database
 from tests.factories import INPUT, MODEL, VIDEO, make_caller, make_job, picture, video_of
 
 PRICE = {MODEL: {"kind": "fixed", "units": [{"measure": "video", "price": "2.5", "per": "1"}]}}

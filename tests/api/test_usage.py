@@ -10,8 +10,8 @@ from app.api import usage
 from app.api.callers import Caller
 from app.db.engine import Database
 from app.domain.states import JobState
-from tests.api.conftest import ClientFor, one_database, require_error
-from tests.conftest import Clock
+from tests.api.conftest import ClientFor, require_error
+from tests.conftest import Clock, one_database
 from tests.factories import MODEL, make_caller, make_job
 
 NOON = datetime(2026, 11, 5, 12, tzinfo=UTC)

@@ -23,7 +23,8 @@ from app.domain.secrets import Scope
 from app.domain.states import JobState
 from app.domain.webhooks import Delivery
 from app.outbound.guard import Guard
-from tests.api.conftest import ClientFor, count, one_database, require_error
+from tests.api.conftest import ClientFor, count, require_error
+from tests.conftest import one_database
 from tests.factories import INPUT, MODEL, make_caller, make_job
 
 URL = "https://93.184.216.34/hook"

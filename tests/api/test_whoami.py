@@ -6,7 +6,8 @@ from app.db import tokens
 from app.db.engine import Database
 from app.db.tokens import Grant
 from app.domain.secrets import Scope
-from tests.api.conftest import ClientFor, one_database
+from tests.api.conftest import ClientFor
+from tests.conftest import one_database
 from tests.factories import make_caller
 
 pytestmark = one_database

@@ -16,8 +16,8 @@ from app.db import jobs
 from app.db.engine import Connection, Database
 from app.domain.actor import Actor
 from app.domain.states import JobState
-from tests.api.conftest import ClientFor, MakeHouse, asleep, count, data_uri, one_database, stored
-from tests.conftest import Clock
+from tests.api.conftest import ClientFor, MakeHouse, asleep, count, data_uri, stored
+from tests.conftest import Clock, one_database
 from tests.factories import INPUT, make_caller, make_job, picture
 
 BODY = {"input": INPUT}

@@ -695,7 +695,7 @@ class Machine(RuleBasedStateMachine):
 
 def test_any_order_of_steps__keeps_every_promise(database: Database) -> None:
     searches = settings(
-        max_examples=EXAMPLES or (12 if database.is_sqlite else 4),
+        max_examples=EXAMPLES or (25 if database.is_sqlite else 5),
         stateful_step_count=60,
         derandomize=not EXAMPLES,
         phases=[Phase.generate, Phase.shrink] if EXAMPLES else [Phase.generate],

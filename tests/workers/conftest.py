@@ -43,10 +43,6 @@ WINDOW_SECONDS = 1800
 """Some twenty reads of the log; a real window has hundreds."""
 
 
-one_database = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-"""For the many ways in which an upstream answers: what is written because of them has its tests on both databases."""
-
-
 class Clock:
     """The time of the database and of the sandbox."""
 

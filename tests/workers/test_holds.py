@@ -10,7 +10,8 @@ from app.db import claims, gate
 from app.domain.states import JobState
 from app.upstream.client import UpstreamClient
 from app.workers.balance import Accountant
-from tests.workers.conftest import T0, Room, one_database
+from tests.conftest import one_database
+from tests.workers.conftest import T0, Room
 
 
 def set_faults(room: Room, **odds: Any) -> None:

@@ -17,8 +17,9 @@ from app.domain.states import JobState
 from app.outbound.download import Downloaded
 from app.workers import save
 from app.workers.save import UNAVAILABLE_MESSAGE
+from tests.conftest import one_database
 from tests.media.takeover import take_over
-from tests.workers.conftest import Room, one_database
+from tests.workers.conftest import Room
 
 STEPS = ["job.created", "job.submitting", "job.started", "job.saving", "job.succeeded"]
 
@@ -76,7 +77,6 @@ async def test_job__an_upload_that_is_gone_fails_unbought(room: Room) -> None:
     assert room.sold() == []
 
 
-@one_database
 @pytest.mark.parametrize(
     ("fault", "code"),
     [("fail", "upstream_failed"), ("fail-detail", "content_filtered"), ("fail-string", "upstream_failed")],

@@ -16,7 +16,7 @@ from app.domain.transactions import Difference
 from app.upstream import transactions
 from app.workers.audit import Auditor, check
 from app.workers.requote import Requoter
-from tests.workers.conftest import T0, WINDOW_SECONDS, Room, one_database
+from tests.workers.conftest import T0, WINDOW_SECONDS, Room
 
 PRICE = 2_500_000
 USD = 1_000_000
@@ -62,7 +62,6 @@ async def audited(room: Room) -> list[Difference]:
     return await check(room.db, room.upstream, since=T0)
 
 
-@one_database
 @pytest.mark.parametrize("sandbox_options", MODES)
 async def test_ledger__is_the_account_in_every_mode(room: Room) -> None:
     ends = ["A boat", "A ship [[fault:fail]]", "A raft [[fault:fail-charged]]", "A ferry [[fault:429*1]]"]

@@ -9,14 +9,13 @@ from app.db import gate, settling, submissions
 from app.domain.errors import Refusal, Refused, Unavailable
 from app.domain.states import JobState
 from app.workers.sweep import Sweeper
-from tests.workers.conftest import Room, one_database
+from tests.workers.conftest import Room
 
 NOTHING_BOUGHT = ["429", "401", "403"]
 NOBODY_KNOWS_UNBOUGHT = ["500", "503", "500-bare", "502-bare", "504-bare", "reset-before", "hang-before=5"]
 NOBODY_KNOWS_BOUGHT = ["500-after", "503-bare-after", "reset-after", "hang-after=5"]
 
 
-@one_database
 @pytest.mark.parametrize("fault", NOTHING_BOUGHT)
 async def test_refusal__the_job_waits_and_then_succeeds(room: Room, fault: str) -> None:
     job = await room.create(f"A boat [[fault:{fault}*1]]")
@@ -32,7 +31,6 @@ async def test_refusal__the_job_waits_and_then_succeeds(room: Room, fault: str) 
     assert await room.db.read(gate.reasons) == (None, {})
 
 
-@one_database
 @pytest.mark.parametrize("fault", NOBODY_KNOWS_UNBOUGHT + NOBODY_KNOWS_BOUGHT)
 async def test_unknown__is_never_posted_again(room: Room, fault: str) -> None:
     job = await room.create(f"A boat [[fault:{fault}]]")
@@ -44,7 +42,6 @@ async def test_unknown__is_never_posted_again(room: Room, fault: str) -> None:
     assert len(room.sold()) == (1 if fault in NOBODY_KNOWS_BOUGHT else 0)
 
 
-@one_database
 @pytest.mark.parametrize("fault", ["truncate=0", "truncate=3", "truncate"])
 async def test_cut_off_answer__with_its_id_in_the_header_is_a_purchase(room: Room, fault: str) -> None:
     job = await room.create(f"A boat [[fault:{fault}]]")
