@@ -13,12 +13,13 @@ from pydantic import SecretStr
 
 from app.catalogue import catalogue
 from app.db.engine import Database
+from app.domain.errors import SettingsError
 from app.domain.sealing import Sealer
 from app.domain.signing import Signer
 from app.media.store import Store
 from app.outbound.download import download
 from app.outbound.guard import Guard
-from app.settings import Settings, SettingsError
+from app.settings import Settings
 from app.upstream.client import UpstreamClient
 from app.workers.audit import Auditor
 from app.workers.balance import Accountant

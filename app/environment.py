@@ -5,16 +5,14 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from pydantic import AliasChoices
+from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
+from app.domain.errors import SettingsError
+
 PLACEHOLDERS = ("change", "example", "placeholder", "secret", "todo", "xxx", "your-", "<")
 SHORTEST_SECRET = 32
-
-
-class SettingsError(Exception):
-    """The start is refused; the message is one line that names the variable."""
 
 
 class FileOrEnv(EnvSettingsSource):
@@ -47,6 +45,14 @@ def refuse_placeholder(name: str, value: str) -> None:
             f"{name} is a placeholder or shorter than {SHORTEST_SECRET} characters. "
             "Make one with `openssl rand -hex 32`."
         )
+
+
+def told_secret(name: str, secret: SecretStr | None) -> str | None:
+    """Return what the variable holds, if it is set; raise SettingsError for a placeholder."""
+    if secret is None:
+        return None
+    refuse_placeholder(name, secret.get_secret_value())
+    return secret.get_secret_value()
 
 
 def kept_secret(path: Path) -> str:

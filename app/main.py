@@ -1,7 +1,6 @@
 """The composition root: from settings to a running service."""
 
 import asyncio
-import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -24,10 +23,10 @@ from app.db import deployment, foreign, schema, serving_lock
 from app.db.deployment import Mode
 from app.db.engine import Database
 from app.db.listen import listen
-from app.domain.errors import StorageFailed
+from app.domain.errors import SettingsError, StorageFailed
 from app.domain.signing import Signer
 from app.media.store import Store
-from app.settings import Settings, SettingsError, open_database
+from app.settings import Settings, open_database
 from app.upstream.client import UpstreamClient
 from app.workers.prices import PriceKeeper
 
@@ -139,7 +138,7 @@ async def _house(settings: Settings, role: Role, *, db: Database, store: Store, 
         metrics_token=settings.token_for_metrics(),
         allow_unknown_models=settings.allow_unknown_models,
         content_origin=await _content_origin(store) if settings.content_redirect else None,
-        content_accel=accel_prefix(settings, store),
+        content_accel=settings.content_accel,
     )
 
 
@@ -164,22 +163,6 @@ async def _content_origin(store: Store) -> str | None:
         return await store.link_origin()
     except StorageFailed as error:
         raise SettingsError(f"REELAY_CONTENT_REDIRECT: {error}") from None
-
-
-def accel_prefix(settings: Settings, store: Store) -> str | None:
-    """Return the location of nginx to which downloads are handed over; raise SettingsError where it can't send them."""
-    prefix = settings.content_accel
-    if prefix is None:
-        return None
-    if not re.fullmatch(r"/([A-Za-z0-9_.~-]+/)+", prefix):
-        raise SettingsError("REELAY_CONTENT_ACCEL must be a path between slashes, such as /protected/.")
-    if settings.content_redirect:
-        raise SettingsError("REELAY_CONTENT_ACCEL and REELAY_CONTENT_REDIRECT exclude each other. Unset one of them.")
-    if not store.is_folder:
-        raise SettingsError(
-            f"REELAY_CONTENT_ACCEL is for a folder, which nginx reads, and the storage is {store.place}. Unset it."
-        )
-    return prefix
 
 
 async def _first_prices(db: Database, upstream: UpstreamClient) -> None:

@@ -1,5 +1,6 @@
 """Every environment variable, typed and checked. Read once, by main and the command line only."""
 
+import re
 from contextlib import suppress
 from datetime import timedelta
 from ipaddress import ip_network
@@ -7,18 +8,17 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 from app.db.engine import ArgumentError, Database, password_of
+from app.domain.errors import SettingsError
 from app.domain.money import usd_to_micros
 from app.domain.origins import origin
 from app.domain.overrides import read_overrides
 from app.domain.sign_in import Terms, read_terms
-from app.environment import FileOrEnv, SettingsError, kept_secret, refuse_placeholder
-
-__all__ = ["Settings", "SettingsError", "kept_secret", "open_database", "refuse_placeholder"]
+from app.environment import FileOrEnv, kept_secret, told_secret
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
@@ -72,9 +72,7 @@ class Settings(BaseSettings):
     signing_secret: SecretStr | None = Field(
         None, description="At least 32 random characters; signs content URLs. Made in data_dir on one SQLite machine."
     )
-    signing_secret_previous: SecretStr | None = Field(
-        None, description="The secret before that one: links that it signed hold until they expire."
-    )
+    signing_secret_previous: SecretStr | None = Field(None, description="The one before: its links hold to their end.")
     cors_origins: str = Field(
         "", description="Comma-separated origins whose pages may call this service, such as https://app.example.com."
     )
@@ -93,17 +91,12 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         "", description="Comma-separated addresses or networks of your proxies: of them X-Forwarded-For is believed."
     )
-    retention_days: float | None = Field(
-        None, gt=0, description="Finished jobs and their videos are deleted after this; unset keeps them."
-    )
+    retention_days: float | None = Field(None, gt=0, description="Finished jobs are deleted after this; unset: never.")
     upload_retention_days: float = Field(30, gt=0, description="Uploads are deleted this long after their last use.")
     max_upload_bytes: int = Field(20 * 1024**2, ge=1024, description="The largest image accepted.")
     max_video_bytes: int = Field(1024**3, ge=1024**2, description="The largest result kept.")
     metrics_token: SecretStr | None = Field(None, description="What opens /metrics, beside keys with the scope admin.")
-    metrics_listen: str | None = Field(
-        None,
-        description="host:port where `reelay worker` answers to /metrics, /healthz and /readyz.",
-    )
+    metrics_listen: str | None = Field(None, description="host:port where a worker answers /metrics and /readyz.")
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -147,6 +140,19 @@ class Settings(BaseSettings):
                 raise ValueError("must be host:port, such as 127.0.0.1:9100")
         return value
 
+    @field_validator("content_accel")
+    @classmethod
+    def _is_location(cls, value: str | None, known: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if not re.fullmatch(r"/([A-Za-z0-9_.~-]+/)+", value):
+            raise ValueError("must be a path between slashes, such as /protected/")
+        if known.data.get("content_redirect"):
+            raise ValueError("excludes REELAY_CONTENT_REDIRECT; unset one of them")
+        if not _is_folder(known.data.get("storage_url") or ""):
+            raise ValueError("is for a folder, which nginx reads, and REELAY_STORAGE_URL is none; unset it")
+        return value
+
     @field_validator("prices")
     @classmethod
     def _holds_prices(cls, value: str | None) -> str | None:
@@ -183,6 +189,11 @@ class Settings(BaseSettings):
     @property
     def media_url(self) -> str:
         return self.storage_url or (self.data_dir / "media").absolute().as_uri()
+
+    @property
+    def stores_in_folder(self) -> bool:
+        """Whether the storage is a folder of this host."""
+        return _is_folder(self.media_url)
 
     @property
     def spool_dir(self) -> Path:
@@ -236,9 +247,7 @@ class Settings(BaseSettings):
 
     def secret_for_signing(self) -> bytes:
         """Return the signing secret; on SQLite one is made at the first start and kept in data_dir."""
-        if self.signing_secret is not None:
-            value = self.signing_secret.get_secret_value()
-            refuse_placeholder("REELAY_SIGNING_SECRET", value)
+        if value := told_secret("REELAY_SIGNING_SECRET", self.signing_secret):
             return value.encode()
         if not self.sqlalchemy_url.startswith("sqlite"):
             raise SettingsError(
@@ -248,18 +257,12 @@ class Settings(BaseSettings):
 
     def previous_secret_for_signing(self) -> bytes | None:
         """Return the secret before the present one, while links that it signed are out."""
-        if self.signing_secret_previous is None:
-            return None
-        value = self.signing_secret_previous.get_secret_value()
-        refuse_placeholder("REELAY_SIGNING_SECRET_PREVIOUS", value)
-        return value.encode()
+        value = told_secret("REELAY_SIGNING_SECRET_PREVIOUS", self.signing_secret_previous)
+        return value.encode() if value else None
 
     def token_for_metrics(self) -> str | None:
         """Return what a scraper shows."""
-        if self.metrics_token is None:
-            return None
-        refuse_placeholder("REELAY_METRICS_TOKEN", self.metrics_token.get_secret_value())
-        return self.metrics_token.get_secret_value()
+        return told_secret("REELAY_METRICS_TOKEN", self.metrics_token)
 
     def literals(self) -> list[str]:
         """Return every secret of these settings, for the logs to leave out. One that is wrong is refused elsewhere."""
@@ -271,6 +274,10 @@ class Settings(BaseSettings):
         with suppress(SettingsError, OSError, ValueError):
             found.append(self.secret_for_signing().decode())
         return [secret for secret in found if secret]
+
+
+def _is_folder(storage_url: str) -> bool:
+    return "://" not in storage_url or storage_url.startswith("file://")
 
 
 def open_database(settings: Settings) -> Database:

@@ -22,7 +22,7 @@ from app.api.replies import reply
 from app.api.schemas import checked
 from app.db import access, creations, ledger, revoking, usage
 from app.db.access import Limit, Project
-from app.db.creations import Asked, Creation
+from app.db.creations import Asked
 from app.db.engine import Connection
 from app.domain.errors import Conflict
 from app.domain.money import usd_to_micros
@@ -71,7 +71,7 @@ async def create_project(request: Request, caller: Admin, house: HouseDep) -> Re
     asked = asking.read(request, body.fingerprint, idempotency_key=key, caller=caller)
     wish = checked(body.content, schema=ProjectRequest, strict=True)
     if known := await asking.known(asked, house=house):
-        return _replayed(known, asked)
+        return asking.answered_again(known, asked, collection=router.prefix)
     limits = _limits(wish, await offering.offer(house))
     creating = partial(_create, name=wish.name, limits=limits, asked=asked, caller=caller, house=house)
     try:
@@ -79,9 +79,9 @@ async def create_project(request: Request, caller: Admin, house: HouseDep) -> Re
     except Conflict:
         # The name may be taken by this very request, sent twice at the same moment.
         if known := await asking.known(asked, house=house):
-            return _replayed(known, asked)
+            return asking.answered_again(known, asked, collection=router.prefix)
         raise
-    return _created(answer, project_id=project_id)
+    return reply(answer, status=201, headers={"Location": f"{router.prefix}/{project_id}"})
 
 
 def _create(
@@ -97,16 +97,6 @@ def _create(
         raise AssertionError("the same request would have had the same name")
     noting.note(conn, "project.created", project.name, caller=caller, house=house, project_id=project.id, data=limits)
     return project.id, answer
-
-
-def _created(answer: str, *, project_id: str) -> Response:
-    return reply(answer, status=201, headers={"Location": f"/v1/admin/projects/{project_id}"})
-
-
-def _replayed(known: Creation, asked: Asked) -> Response:
-    response = _created(asking.require_same(known, asked), project_id=known.made_id)
-    response.headers.update(asking.REPLAYED)
-    return response
 
 
 @router.get(

@@ -13,15 +13,13 @@ from app.api.offering import Offer
 from app.api.orders import Order
 from app.api.replies import reply
 from app.api.schemas import JobRequest, refuse_crowds
+from app.catalogue.facts import PATHS, UNIVERSAL_PATH
 from app.db import jobs
 from app.db.engine import Connection
 from app.domain.errors import InvalidRequest, UnsupportedMedia
 from app.domain.job import Job
 from app.domain.views import JobView
 
-UNIVERSAL_PATH = "/v2/video/generations"
-VENDORS = ("google", "kling", "minimax", "bytedance", "alibaba", "pixverse", "runway")
-PATHS = (UNIVERSAL_PATH, *(f"/v2/generate/video/{vendor}/generation" for vendor in VENDORS))
 _CONTROL = (forms.CONTROL_FIELDS | {"metadata"}) - {"model"}
 router = APIRouter(tags=["generations (AI/ML API)"])
 

@@ -5,10 +5,12 @@ import time
 from datetime import datetime, timedelta
 
 from fastapi import Request
+from starlette.responses import Response
 
 from app.api import fingerprints
 from app.api.callers import Caller
 from app.api.deps import House
+from app.api.replies import reply
 from app.db import creations
 from app.db.creations import Asked, Creation
 from app.db.engine import Connection
@@ -81,6 +83,12 @@ def remember_secret(conn: Connection, asked: Asked, *, made_id: str, now: dateti
     if known := creations.remember(conn, asked, made_id=made_id, answer=None, now=now):
         require_same(known, asked)
         raise AssertionError("what holds a secret has no stored answer")
+
+
+def answered_again(known: Creation, asked: Asked, *, collection: str) -> Response:
+    """Return the stored answer to a POST to `collection`; raise what `require_same` does."""
+    answer, location = require_same(known, asked), f"{collection}/{known.made_id}"
+    return reply(answer, status=201, headers={"Location": location} | REPLAYED)
 
 
 def require_same(known: Creation, asked: Asked) -> str:

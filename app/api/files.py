@@ -49,7 +49,7 @@ async def upload_file(request: Request, caller: Creator, house: HouseDep) -> Res
         wanted = fingerprints.of_upload(received.sha256)
         asked = asking.read(request, wanted, idempotency_key=key, caller=caller)
         if known := await asking.known(asked, house=house):
-            return _replayed(known, asked)
+            return asking.answered_again(known, asked, collection=router.prefix)
         upload = Upload(new_id("file"), await _checked(received.path, house=house), folder=files.UPLOADED)
         await uploads.store_all([upload], store=house.store)
     made = await uploads.committed(
@@ -59,8 +59,8 @@ async def upload_file(request: Request, caller: Creator, house: HouseDep) -> Res
         by=caller.actor,
     )
     if isinstance(made, Creation):
-        return _replayed(made, asked)
-    return _created(made, file_id=upload.id)
+        return asking.answered_again(made, asked, collection=router.prefix)
+    return reply(made, status=201, headers={"Location": f"{router.prefix}/{upload.id}"})
 
 
 async def _checked(source: Source, *, house: House) -> CheckedImage | CheckedClip:
@@ -96,16 +96,6 @@ def _record(conn: Connection, *, upload: Upload, asked: Asked, caller: Caller, h
     files.insert(conn, file)
     acts.note(conn, "file.uploaded", target=file.id, project_id=file.project_id, now=now)
     return answer
-
-
-def _created(body: str, *, file_id: str) -> Response:
-    return reply(body, status=201, headers={"Location": f"/v1/files/{file_id}"})
-
-
-def _replayed(known: Creation, asked: Asked) -> Response:
-    response = _created(asking.require_same(known, asked), file_id=known.made_id)
-    response.headers.update(asking.REPLAYED)
-    return response
 
 
 @router.get(

@@ -16,9 +16,10 @@ from app.db import access, acts, ledger, revoking, schema, sign_in
 from app.db.access import Key, Project
 from app.db.engine import Connection
 from app.domain.actor import ON_THE_HOST
+from app.domain.errors import SettingsError
 from app.domain.money import micros_to_usd
 from app.domain.secrets import DEFAULT_SCOPES, Scope
-from app.settings import Settings, SettingsError, open_database
+from app.settings import Settings, open_database
 
 projects = typer.Typer(help="Projects own jobs, keys and limits.", no_args_is_help=True)
 keys = typer.Typer(help="Keys open a project's jobs.", no_args_is_help=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.cli.finding import Finding, doubtful, failed, fine
-from app.environment import PLACEHOLDERS
-from app.settings import Settings, SettingsError, refuse_placeholder
+from app.domain.errors import SettingsError
+from app.environment import PLACEHOLDERS, refuse_placeholder
+from app.settings import Settings
 
 CHECK = "settings"
 OURS = ("REELAY_UPSTREAM_API_KEY", "REELAY_UPSTREAM_API_KEY_FILE")
@@ -74,7 +75,7 @@ def _public_url(settings: Settings) -> Iterator[Finding]:
 
 
 def _redirect(settings: Settings) -> Iterator[Finding]:
-    if settings.content_redirect and is_folder(settings):
+    if settings.content_redirect and settings.stores_in_folder:
         yield doubtful(
             CHECK,
             "REELAY_CONTENT_REDIRECT does nothing: the storage is a folder.",
@@ -103,11 +104,6 @@ def _mode(path: Path) -> int:
         return stat.S_IMODE(path.stat().st_mode)
     except OSError:
         return 0  # what can't be looked at is another check's matter
-
-
-def is_folder(settings: Settings) -> bool:
-    """Tell whether the storage is a folder of this host."""
-    return "://" not in settings.media_url or settings.media_url.startswith("file://")
 
 
 def is_public(settings: Settings) -> bool:

@@ -16,8 +16,7 @@ from app.cli.exits import Away, Exit, Left, worst
 from app.cli.progress import Board, Row
 from app.cli.service import Service, job_path
 from app.cli.watching import FINAL
-from app.domain.errors import ReelayError
-from app.settings import SettingsError
+from app.domain.errors import ReelayError, SettingsError
 
 MOST_AT_ONCE = 64
 

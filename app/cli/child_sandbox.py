@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from app.settings import SettingsError
+from app.domain.errors import SettingsError
 
 SANDBOX_KEY = "sandbox-key"
 SANDBOX_MEDIAN_SECONDS = 45.0

@@ -23,9 +23,10 @@ from app.cli.service import Service
 from app.cli.watching import follow, why
 from app.db import access
 from app.db.engine import Database
+from app.domain.errors import SettingsError
 from app.domain.money import estimate, micros_to_usd, rule_from_json
 from app.domain.secrets import DEFAULT_SCOPES
-from app.settings import Settings, SettingsError
+from app.settings import Settings
 
 SAMPLE = Path(__file__).resolve().parents[1] / "web" / "sample.jpg"
 PROMPT = "Golden hour on the lake: the sailboat drifts on, the water glitters, the camera slowly moves in."

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from app import telemetry
 from app.cli import ailments, examinations, identity, provider
 from app.cli.finding import Finding, failed
-from app.settings import Settings, SettingsError
+from app.domain.errors import SettingsError
+from app.settings import Settings
 
 LONGEST_CHECK_SECONDS = 20.0
 Check = Callable[[Settings], Awaitable[list[Finding]]]

@@ -11,16 +11,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.cli.ailments import is_folder, is_public
+from app.cli.ailments import is_public
 from app.cli.finding import Finding, doubtful, failed, fine
 from app.db import gate, inspection, schema, webhooks
 from app.db.engine import Connection, Database
-from app.domain.errors import MediaError, ReelayError, StorageFailed
+from app.domain.errors import MediaError, ReelayError, SettingsError, StorageFailed
 from app.domain.sealing import Sealer
 from app.domain.webhooks import Disabled
 from app.media import images, video
 from app.media.store import Store
-from app.settings import Settings, SettingsError, open_database
+from app.settings import Settings, open_database
 
 PICTURE = Path(__file__).resolve().parents[1] / "web" / "sample.jpg"
 LIVELY = timedelta(minutes=2)
@@ -149,8 +149,6 @@ def _time(moment: datetime) -> str:
 
 async def storage(settings: Settings) -> list[Finding]:
     """Can it be written, read and emptied, and do all workers mean the same one?"""
-    from app.main import accel_prefix  # noqa: PLC0415  # other commands start without the whole service
-
     try:
         store = await asyncio.to_thread(Store.open, settings.media_url)
         await store.check()
@@ -158,12 +156,8 @@ async def storage(settings: Settings) -> list[Finding]:
             await store.link_origin()
     except StorageFailed as error:
         return [failed("storage", str(error), "Mend REELAY_STORAGE_URL, its credentials, or the folder.")]
-    try:
-        accel_prefix(settings, store)
-    except SettingsError as error:
-        return [failed("storage", str(error), "docs/operations.md, Downloads through nginx")]
     found = [fine("storage", f"{store.place} was written, read and emptied.")]
-    if is_folder(settings):
+    if settings.stores_in_folder:
         found += await _foreign_hosts(settings)
     return found
 

@@ -12,10 +12,10 @@ from app import back_room
 from app.cli.exits import Away, Exit
 from app.db import schema
 from app.domain.actor import ON_THE_HOST
-from app.domain.errors import Refused, UpstreamFailure
+from app.domain.errors import Refused, SettingsError, UpstreamFailure
 from app.domain.money import micros_to_usd
 from app.domain.transactions import Difference
-from app.settings import Settings, SettingsError, open_database
+from app.settings import Settings, open_database
 from app.workers.audit import LOOK_BACK, check
 
 ledger = typer.Typer(help="The books: what was spent.", no_args_is_help=True)

@@ -7,8 +7,8 @@ import typer
 
 from app.catalogue import catalogue
 from app.db.access import MOST_BUDGET_MICROS, Limit
+from app.domain.errors import SettingsError
 from app.domain.money import usd_to_micros
-from app.settings import SettingsError
 
 NO_LIMIT = "none"
 InFlight = Annotated[str | None, typer.Option(metavar="N", help="At most this many generations at once; or none.")]

@@ -7,7 +7,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from app.cli.service import Part
-from app.settings import SettingsError
+from app.domain.errors import SettingsError
 
 LARGEST_BYTES = 32 << 20
 """The largest body that the service takes."""

@@ -8,9 +8,9 @@ import httpx2
 from pydantic import SecretStr
 
 from app.cli.finding import Finding, doubtful, failed, fine
-from app.domain.errors import FetchFailed, ReelayError, Refused
+from app.domain.errors import FetchFailed, ReelayError, Refused, SettingsError
 from app.domain.money import micros_to_usd
-from app.settings import Settings, SettingsError, open_database
+from app.settings import Settings, open_database
 from app.upstream.client import UpstreamClient
 
 LOW_BALANCE_MICROS = 5_000_000

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from app.cli import service, terminal
 from app.cli.jobs import Id
-from app.settings import SettingsError
+from app.domain.errors import SettingsError
 
 
 def resolve_command(

@@ -7,7 +7,8 @@ import typer
 
 from app.cli.access import transaction
 from app.db import acts, restoring
-from app.settings import Settings, SettingsError
+from app.domain.errors import SettingsError
+from app.settings import Settings
 
 
 def register(app: typer.Typer, *, panel: str) -> None:

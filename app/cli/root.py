@@ -6,8 +6,7 @@ import typer
 
 from app.cli import client, loading
 from app.cli.exits import Away, Exit, Left
-from app.domain.errors import ReelayError
-from app.settings import SettingsError
+from app.domain.errors import ReelayError, SettingsError
 
 
 def new_root() -> typer.Typer:

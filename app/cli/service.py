@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 import httpx2
 
 from app.cli.exits import Away, Left, Refused
-from app.settings import SettingsError
+from app.domain.errors import SettingsError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEVELOPMENT_KEY = Path("data") / "development-key"

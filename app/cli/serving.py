@@ -18,8 +18,8 @@ from app import telemetry
 from app.cli import development, loading
 from app.cli.child_sandbox import SANDBOX_KEY, SANDBOX_MEDIAN_SECONDS, ChildSandbox
 from app.db import deployment, schema
-from app.domain.errors import Unavailable
-from app.settings import Settings, SettingsError, open_database
+from app.domain.errors import SettingsError, Unavailable
+from app.settings import Settings, open_database
 
 LOOP_FACTORY: Callable[[], asyncio.AbstractEventLoop] | None = None
 if sys.platform != "win32":

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from app.settings import SettingsError
+from app.domain.errors import SettingsError
 
 BY_NAME = "{name}.mp4"
 _FIELD = re.compile(r"\{(\w*)\}")

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from app.settings import SettingsError
+from app.domain.errors import SettingsError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 STYLES = {"succeeded": "green", "failed": "red", "canceled": "yellow", "in_progress": "cyan", "queued": "dim"}

@@ -17,10 +17,10 @@ from rich.text import Text
 from app.cli import terminal
 from app.db import figures, schema
 from app.db.engine import Connection, Database
-from app.domain.errors import Unavailable
+from app.domain.errors import SettingsError, Unavailable
 from app.domain.figures import Crowd, Ended, Figures
 from app.domain.states import JobState
-from app.settings import Settings, SettingsError, open_database
+from app.settings import Settings, open_database
 
 Seconds = Annotated[float, typer.Option(min=0.5, max=3600, metavar="SECONDS", help="How often to look.")]
 SILENT_SECONDS, LONG_SECONDS, LITTLE_DISK = 60, 600, 0.1

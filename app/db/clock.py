@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from app.db.columns import one_of
 from app.db.tables import gate, jobs, log_reader, model_holds
-from app.domain.retry import LONGEST_PAUSE_SECONDS
+from app.domain.retry import LONGEST_PAUSE_SECONDS, LONGEST_SAVE_PAUSE_SECONDS, TOO_LARGE_PAUSE_SECONDS
 from app.domain.states import JobState
 
 LONGEST_HOLD = timedelta(seconds=LONGEST_PAUSE_SECONDS)
@@ -19,8 +19,8 @@ LONGEST_IN_QUEUE = 2 * LONGEST_HOLD
 """Behind a trial that is itself put off."""
 LONGEST_TO_POLL = timedelta(hours=1)
 """Also the longest fixed interval, and the longest between two reads of the log, that may be configured."""
-LONGEST_TO_SAVE = timedelta(minutes=10)
-LONGEST_FOR_TOO_LARGE = timedelta(hours=6)
+LONGEST_TO_SAVE = timedelta(seconds=LONGEST_SAVE_PAUSE_SECONDS)
+LONGEST_FOR_TOO_LARGE = timedelta(seconds=TOO_LARGE_PAUSE_SECONDS)
 
 T = jobs.c
 

@@ -238,3 +238,7 @@ class StorageFailed(MediaError):
 
 class ProviderFailed(Exception):
     """The identity provider's keys can't be read; the message says why, for an operator."""
+
+
+class SettingsError(Exception):
+    """The start is refused; the message is one line that names the variable."""

@@ -25,9 +25,9 @@ def moment_of(job: Job) -> dict[str, Any]:
 
 
 def as_of(job: Job, moment: dict[str, Any]) -> Job:
-    """Return the job as it was then."""
-    changed: dict[str, Any] = {name: moment[name] for name in _PLAIN}
-    changed |= {name: moment[name] and datetime.fromisoformat(moment[name]) for name in _TIMES}
+    """Return the job as it was then. What an older build did not keep yet is as it is now."""
+    changed: dict[str, Any] = {name: moment[name] for name in _PLAIN if name in moment}
+    changed |= {name: moment[name] and datetime.fromisoformat(moment[name]) for name in _TIMES if name in moment}
     return replace(job, **changed, state=JobState(moment["state"]))
 
 

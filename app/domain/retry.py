@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from app.domain.errors import NotSent, Refusal, Refused, UpstreamFailure
 
 LONGEST_PAUSE_SECONDS = 600.0
+LONGEST_SAVE_PAUSE_SECONDS = 600.0
+TOO_LARGE_PAUSE_SECONDS = 21_600.0
+"""Until somebody raises REELAY_MAX_VIDEO_BYTES, downloading it again only costs traffic."""
 HOLD_SECONDS = 30.0
 LONGEST_OUTAGE_PAUSE_SECONDS = 60.0
 MOST_REFUSALS = 3

@@ -87,11 +87,6 @@ class Store:
         """Where objects are kept, for people to read; no credentials in it."""
         return self._place
 
-    @property
-    def is_folder(self) -> bool:
-        """Whether objects are files of this host, at their keys below `place`."""
-        return self._root is not None
-
     async def put_file(self, key: str, path: Path, *, content_type: str) -> None:
         """Store the file at `path` under `key`, replacing what was there. On return it is safe from a power cut."""
         await self._put(key, path, content_type=content_type)

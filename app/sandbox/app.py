@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.catalogue.catalogue import Catalogue, load
+from app.catalogue.facts import PATHS
 from app.sandbox import account, judge, models, polls, submissions
 from app.sandbox.answers import (
     Dropped,
@@ -25,9 +26,6 @@ from app.sandbox.answers import (
 from app.sandbox.config import SandboxConfig
 from app.sandbox.mishaps import troubled
 from app.sandbox.sandbox import Sandbox, client_request_id, new_inference_id
-
-VENDORS = ("google", "kling", "minimax", "bytedance", "alibaba", "pixverse", "runway")
-GENERATION_PATHS = ("/v2/video/generations", *(f"/v2/generate/video/{vendor}/generation" for vendor in VENDORS))
 
 
 def create_app(config: SandboxConfig, catalogue: Catalogue | None = None) -> Starlette:
@@ -58,7 +56,7 @@ def create_app(config: SandboxConfig, catalogue: Catalogue | None = None) -> Sta
 def _routes() -> list[BaseRoute]:
     sold = [
         Route(path, endpoint, methods=[method])
-        for path in GENERATION_PATHS
+        for path in PATHS
         for method, endpoint in (("POST", submissions.submit), ("GET", polls.fetch))
     ]
     return [

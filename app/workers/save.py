@@ -26,7 +26,7 @@ from app.domain.errors import (
     StorageFailed,
 )
 from app.domain.job import Job
-from app.domain.retry import backoff
+from app.domain.retry import LONGEST_SAVE_PAUSE_SECONDS, TOO_LARGE_PAUSE_SECONDS, backoff
 from app.media.store import Store
 from app.media.video import VideoFacts, inspect
 from app.outbound.download import Downloaded, DownloadTooLarge
@@ -39,9 +39,7 @@ Download = Callable[[str, Path], Awaitable[Downloaded]]
 AT_ONCE = 4
 TRIES_OF_BAD_RESULT = 5
 STOP_SECONDS = 3.0
-TOO_LARGE_PAUSE = timedelta(hours=6)
-"""Until somebody raises REELAY_MAX_VIDEO_BYTES, downloading it again only costs traffic."""
-REFUSED_PAUSE = timedelta(minutes=10)
+REFUSED_PAUSE_SECONDS = LONGEST_SAVE_PAUSE_SECONDS
 """Until somebody adds the host to REELAY_TRUSTED_HOSTS, or the upstream offers the video from another."""
 UNAVAILABLE_MESSAGE = (
     "The upstream finished, but what it offers is no playable video any more. It was billed: ask its support."
@@ -102,11 +100,11 @@ class Saver:
                 raise
             except AddressRefused as error:
                 # The operator decides what may be called; the video is paid for, and stays to be had.
-                await self._put_off(job, reason="result_address_refused", error=error, pause=REFUSED_PAUSE)
+                await self._put_off(job, reason="result_address_refused", error=error, pause=REFUSED_PAUSE_SECONDS)
             except StorageFailed as error:
                 await self._put_off(job, reason="storage_unavailable", error=error)
             except DownloadTooLarge as error:
-                await self._put_off(job, reason="result_too_large", error=error, pause=TOO_LARGE_PAUSE)
+                await self._put_off(job, reason="result_too_large", error=error, pause=TOO_LARGE_PAUSE_SECONDS)
             except (DownloadFailed, NotAVideo) as error:
                 await self._after_bad_result(job, error)
         self._db.signals.wake([SAVE])
@@ -191,13 +189,13 @@ class Saver:
             )
         )
 
-    async def _put_off(self, job: Job, *, reason: str, error: Exception, pause: timedelta | None = None) -> None:
+    async def _put_off(self, job: Job, *, reason: str, error: Exception, pause: float | None = None) -> None:
         tracing.note(outcome="put_off", reason=reason)
         log.warning("save_put_off", job_id=job.id, reason=reason, error=str(error))
-        usual = timedelta(seconds=backoff(job.saves - 1, most=300))
+        after = timedelta(seconds=pause or backoff(job.saves - 1, most=300))
 
         def give_back(conn: Connection) -> None:
-            claims.put_off(conn, job, due_at=self._db.now(conn) + (pause or usual), reason=reason)
+            claims.put_off(conn, job, due_at=self._db.now(conn) + after, reason=reason)
 
         await self._db.write(give_back)
 

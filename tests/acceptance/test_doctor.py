@@ -180,12 +180,6 @@ def test_storage__a_folder_and_workers_on_other_hosts(folder: Path, monkeypatch:
     assert (doubt.level, "elsewhere" in doubt.message, "yesterday" in doubt.message) == ("warn", True, False)
 
 
-def test_storage__what_would_refuse_the_start_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REELAY_CONTENT_ACCEL", "protected")
-    [finding] = examine(examinations.storage)
-    assert (finding.level, "/protected/" in finding.message) == ("fail", True)
-
-
 def with_database(work: Any) -> None:
     db = Database(Settings.load().sqlalchemy_url)
     with db.transaction() as conn:

@@ -1,7 +1,7 @@
 """Downloads that nginx in front sends: only who may see them is told where they are."""
 
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -9,9 +9,8 @@ import pytest
 
 from app.api.deps import House
 from app.db.engine import Database
-from app.main import accel_prefix
-from app.media.store import Store
-from app.settings import Settings, SettingsError
+from app.domain.errors import SettingsError
+from app.settings import Settings
 from tests.api.conftest import ClientFor, require_error
 from tests.api.test_content import TAG, film, signed_urls
 from tests.api.test_files import upload
@@ -72,26 +71,28 @@ async def test_accel__tells_nothing_to_who_may_not_see_it(
 
 
 async def test_accel__is_off_by_default(client: httpx2.AsyncClient, film: str, house: House) -> None:
-    client._transport.app.state.house = replace(house, content_accel=accel_prefix(Settings(), house.store))  # type: ignore[attr-defined]
+    client._transport.app.state.house = replace(house, content_accel=Settings().content_accel)  # type: ignore[attr-defined]
     answer = await client.get(film)
     assert answer.content
     assert "x-accel-redirect" not in answer.headers
 
 
 @pytest.mark.parametrize(
-    ("prefix", "storage", "redirects", "said"),
+    ("given", "said"),
     [
-        ("protected/", "", False, "between slashes"),
-        ("/protected", "", False, "between slashes"),
-        ("/", "", False, "between slashes"),
-        ("/a b/", "", False, "between slashes"),
-        ("/protected/", "", True, "REELAY_CONTENT_REDIRECT exclude each other"),
-        ("/protected/", "memory://", False, "is for a folder"),
+        ({"content_accel": "protected/"}, "between slashes"),
+        ({"content_accel": "/protected"}, "between slashes"),
+        ({"content_accel": "/"}, "between slashes"),
+        ({"content_accel": "/a b/"}, "between slashes"),
+        ({"content_accel": "/protected/", "content_redirect": True}, "excludes REELAY_CONTENT_REDIRECT"),
+        ({"content_accel": "/protected/", "storage_url": "s3://videos"}, "is for a folder"),
     ],
 )
-def test_accel__is_refused_where_it_makes_no_sense(
-    tmp_path: Path, prefix: str, storage: str, redirects: bool, said: str
-) -> None:
-    store = Store.open(storage or str(tmp_path))
+def test_accel__is_refused_where_it_makes_no_sense(given: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=f"REELAY_CONTENT_ACCEL.*{said}"):
-        accel_prefix(Settings(content_accel=prefix, content_redirect=redirects), store)
+        Settings.load(**given)
+
+
+@pytest.mark.parametrize("folder", [None, "/srv/videos", "file:///srv/videos"])
+def test_accel__is_taken_for_a_folder(folder: str | None) -> None:
+    assert Settings.load(content_accel="/protected/", storage_url=folder).stores_in_folder

@@ -80,9 +80,20 @@ def assigns_state(call: ast.Call) -> bool:
     return bool(updates_jobs) and "state" in columns
 
 
-def test_service__loads_no_large_library_before_it_needs_it() -> None:
-    loading = "import sys, app.cli.command, app.main; print(*{name.partition('.')[0] for name in sys.modules})"
+def loaded(*modules: str) -> set[str]:
+    """Return the libraries that are there once these modules are imported."""
+    loading = f"import sys, {', '.join(modules)}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", loading], cwd=ROOT, check=True, capture_output=True, text=True)
-    loaded = set(done.stdout.split())
-    assert {"fastapi", "sqlalchemy"} <= loaded
-    assert not {"alembic", "psycopg", "cryptography", "joserfc", "PIL", "av"} & loaded
+    return set(done.stdout.split())
+
+
+def test_service__loads_no_large_library_before_it_needs_it() -> None:
+    found = loaded("app.cli.command", "app.main")
+    assert {"fastapi", "sqlalchemy"} <= found
+    assert not {"alembic", "psycopg", "cryptography", "joserfc", "PIL", "av"} & found
+
+
+def test_client__loads_nothing_of_the_service() -> None:
+    found = loaded("app.cli.client")
+    assert {"httpx2", "typer"} <= found
+    assert not {"fastapi", "pydantic", "sqlalchemy", "structlog"} & found

@@ -13,7 +13,7 @@ from app.cli import pictures
 from app.cli.exits import Away, Exit, Left, Refused, worst
 from app.cli.saving import NotSaved, save
 from app.cli.service import Service
-from app.settings import SettingsError
+from app.domain.errors import SettingsError
 
 VIDEO = bytes(range(256)) * 4096
 JOB: dict[str, Any] = {"id": "job_1", "video": {"sha256": hashlib.sha256(VIDEO).hexdigest(), "size_bytes": len(VIDEO)}}

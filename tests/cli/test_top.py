@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.db.engine import Database
+from app.domain.errors import SettingsError
 from app.domain.states import JobState
-from app.settings import SettingsError
 from tests.acceptance.processes import clean_environment
 from tests.cli.test_terminal import CTRL_C, Terminal
 from tests.cli.test_trail import done, reelay

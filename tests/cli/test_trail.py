@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from app.cli import development, examinations
 from app.cli.command import app
 from app.db import gate
-from app.domain.errors import Conflict, NotFound, UnknownModel
-from app.settings import Settings, SettingsError, open_database
+from app.domain.errors import Conflict, NotFound, SettingsError, UnknownModel
+from app.settings import Settings, open_database
 
 HOST_COMMANDS = {
     ("projects", "create"): ["film"],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.sandbox.app import GENERATION_PATHS
+from app.catalogue.facts import PATHS
 from tests.sandbox.conftest import PATH, Box, OpenBox, picture
 
 VEO = "veo2/image-to-video"
@@ -28,7 +28,7 @@ async def test_submit__takes_every_configured_key(open_box: OpenBox) -> None:
         assert (await box.submit(headers={"authorization": f"Bearer {key}"})).status_code == status
 
 
-@pytest.mark.parametrize("path", GENERATION_PATHS)
+@pytest.mark.parametrize("path", PATHS)
 async def test_submit__and_fetch_on_every_path(box: Box, path: str) -> None:
     answer = await box.http.post(path, json={"model": "veo2", "prompt": "x"})
     assert answer.status_code == (200 if path == PATH else 201)
@@ -38,8 +38,8 @@ async def test_submit__and_fetch_on_every_path(box: Box, path: str) -> None:
 
 
 def test_paths__cover_the_vendors() -> None:
-    assert "/v2/generate/video/google/generation" in GENERATION_PATHS
-    assert len(GENERATION_PATHS) == 8
+    assert "/v2/generate/video/google/generation" in PATHS
+    assert len(PATHS) == 8
 
 
 @pytest.mark.parametrize(

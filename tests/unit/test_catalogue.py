@@ -176,6 +176,10 @@ def test_catalogue__holds_143_models_and_the_file_is_as_written(models: Catalogu
     assert (tmp_path / "models.json").read_text("utf-8") == facts.FILE.read_text("utf-8")
 
 
+def test_paths__are_those_of_all_models(models: Catalogue) -> None:
+    assert {model.path for model in models.models.values()} <= set(facts.PATHS)
+
+
 def test_every_model__has_a_usable_schema(models: Catalogue) -> None:
     for model in models.models.values():
         with pytest.raises(InvalidRequest):

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from app import settings as settings_module
-from app.settings import Settings, SettingsError, kept_secret, open_database
+from app.domain.errors import SettingsError
+from app.environment import kept_secret
+from app.settings import Settings, open_database
 
 EXAMPLE = Path(settings_module.__file__).parents[1] / ".env.example"
 OPERATIONS = EXAMPLE.parent / "docs" / "operations.md"

@@ -120,6 +120,13 @@ def test_as_of__shows_all_that_changes_as_it_was() -> None:
         assert shown != render_job(now, now=T0, viewer=viewer)
 
 
+def test_as_of__a_moment_of_an_older_build_takes_the_rest_from_the_job() -> None:
+    now = job(state=JobState.SUCCEEDED, attempts=2, started_at=T0)
+    moment = moment_of(replace(now, state=JobState.SAVING, attempts=1))
+    del moment["attempts"], moment["started_at"]
+    assert as_of(now, moment) == replace(now, state=JobState.SAVING)
+
+
 def test_scrubbed__leaves_the_status() -> None:
     moment = moment_of(replace(job(), state=JobState.FAILED, error_code="x", error_message="a boat"))
     assert remains_of("job_1", scrubbed(moment)) == {"id": "job_1", "status": "failed"}

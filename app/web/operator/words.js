@@ -18,7 +18,7 @@ export const spoken = (code) => code.replaceAll("_", " ");
 
 /** Why nothing is submitted, and what ends it. */
 const HOLDS = {
-  upstream_key_refused: "The provider refuses the key. Mend REELAY_UPSTREAM_KEY, then restart.",
+  upstream_key_refused: "The provider refuses the key. Mend REELAY_UPSTREAM_API_KEY, then restart.",
   upstream_out_of_credits: "The balance does not cover what is wanted. Top the account up; it goes on by itself.",
   upstream_forbidden: "The provider answered 403, and the balance could not be read. Look at the account.",
   upstream_rate_limited: "The provider asked for a pause. It goes on by itself, slowly at first.",
