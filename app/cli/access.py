@@ -60,7 +60,7 @@ def limit_project(
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a project's limits; those that are not named stay. What is reserved or spent already stays too."""
+    """Change a project's limits; those that are not named stay."""
     limits = limits_of(
         max_in_flight=max_in_flight, budget=budget, requests_per_minute=requests_per_minute, models=models
     )
@@ -127,13 +127,13 @@ def create_key(
 def open_to_sign_ins(
     name: str,
     *,
-    scopes: Annotated[str, typer.Option(help="Comma-separated: what those who sign in may have at most.")] = ",".join(
+    scopes: Annotated[str, typer.Option(help="Comma-separated: the most that those who sign in get.")] = ",".join(
         sorted(DEFAULT_SCOPES)
     ),
     expires: Expires = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let people into a project who sign in with the identity provider, until the key that this makes is revoked."""
+    """Let those who sign in with the identity provider into a project, until the key that this makes is revoked."""
     granted = _scopes(scopes)
     if granted - DEFAULT_SCOPES:
         raise SettingsError("--scopes: admin is granted to keys only, never to people who sign in.")
@@ -144,7 +144,11 @@ def open_to_sign_ins(
 
 
 @keys.command("list")
-def list_keys(*, project: str | None = None, as_json: AsJson = False) -> None:
+def list_keys(
+    *,
+    project: Annotated[str | None, typer.Option(metavar="NAME", help="Only keys of this project.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """List keys, without their secrets."""
     with transaction() as (conn, _):
         project_id = None if project is None else access.project_named(conn, project).id

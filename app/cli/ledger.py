@@ -18,7 +18,7 @@ from app.domain.transactions import Difference
 from app.settings import Settings, open_database
 from app.workers.audit import LOOK_BACK, check
 
-ledger = typer.Typer(help="The books: what was spent.", no_args_is_help=True)
+ledger = typer.Typer(help="Our books against the upstream's account.", no_args_is_help=True)
 WORDS = {
     "charge_differs": "the account was charged another amount",
     "not_on_account": "the account was never charged for it",
@@ -42,7 +42,7 @@ def check_command(
 ) -> None:
     """Compare the ledger with the upstream's transactions, book what they know better, and report every difference.
 
-    Exit status 1 means that something differed, whether or not it was booked; 0 that nothing did. Spends nothing.
+    Spends nothing. Exit status 1: something differed, booked or not. 4: the account could not be read.
     """
     settings = Settings.load()
     found = asyncio.run(_check(settings, since=None if since is None else _moment(since)))

@@ -15,7 +15,7 @@ def resolve_command(
     *,
     attach: Annotated[
         str | None,
-        typer.Option(metavar="GENERATION", help="Bought: this generation of the upstream is its own."),
+        typer.Option(metavar="GENERATION", help="It was bought: this generation of the upstream."),
     ] = None,
     not_created: Annotated[bool, typer.Option("--not-created", help="Nothing was bought: queue it again.")] = False,
     give_up: Annotated[bool, typer.Option("--give-up", help="Fail it, charged as estimated.")] = False,

@@ -85,7 +85,10 @@ def serve_command(
 
 
 def worker_command(
-    *, check: Annotated[bool, typer.Option("--check", help="Only tell whether this host's worker is silent.")] = False
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only tell whether this host's worker is silent: exit status 1 if so.")
+    ] = False,
 ) -> None:
     """Run the workers alone; any number of them share one Postgres."""
     settings = Settings.load()
@@ -139,7 +142,9 @@ def migrate_command(
     *,
     to: Annotated[str, typer.Option(help="The revision to reach; `head` is the newest.")] = "head",
     down: Annotated[bool, typer.Option("--down", help="Go down to --to instead of up.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Only tell whether the schema fits this build.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only tell whether the schema fits this build: exit status 1 if not.")
+    ] = False,
 ) -> None:
     """Bring the database's schema up to date."""
     db = open_database(Settings.load())

@@ -28,10 +28,10 @@ def audit_command(
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only what came later, such as 2026-11-25T09:30:00Z.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many: the newest.")] = 100,
     as_json: terminal.AsJson = False,
 ) -> None:
-    """Show who changed what: jobs, files, tokens, keys, projects, holds. The service's own moves are left out."""
+    """Show who changed what, oldest first. Of the service's own moves only webhooks that it disabled are shown."""
     began = None if since is None else moment_of(since)
     with transaction() as (conn, _):
         project_id = None if project is None else access.project_named(conn, project).id

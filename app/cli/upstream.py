@@ -9,12 +9,12 @@ from app.db import acts, gate
 from app.domain.actor import NAME_ON_THE_HOST
 from app.domain.text import clean
 
-upstream = typer.Typer(help="Whether jobs are submitted to the upstream.", no_args_is_help=True)
+upstream = typer.Typer(help="Pause and resume submissions to the upstream.", no_args_is_help=True)
 
 
 @upstream.command("pause")
 def pause_command(
-    *, reason: Annotated[str | None, typer.Option(metavar="TEXT", help="For those who look at the upstream.")] = None
+    *, reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for other operators.")] = None
 ) -> None:
     """Submit nothing until `reelay upstream resume`. Jobs are taken and stay queued; what was bought is finished."""
     said = None if reason is None else clean(reason) or None
@@ -27,7 +27,7 @@ def pause_command(
 
 @upstream.command("resume")
 def resume_command() -> None:
-    """End the pause and every hold, and submit at full pace, as if the upstream had said that all is well."""
+    """End the pause and every hold, and submit at full pace."""
     with transaction() as (conn, now):
         gate.resume(conn)
         acts.note(conn, "upstream.resumed", target="upstream", now=now)
