@@ -14,7 +14,7 @@ import structlog
 from app.db import schema
 from app.db.engine import Database
 from app.db.tables import metadata
-from tests import authorities, canary
+from tests import authorities, canary, compiled
 from tests.postgres import Databases, open_postgres
 
 one_database = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -76,6 +76,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 authorities.read_once()
+compiled.share()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,6 @@
 """The sandbox as a process: uvicorn with a protocol that lets faults reach the TCP connection."""
 
+import asyncio
 import contextlib
 import socket
 import sys
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _START_SECONDS = 30.0
+_STOP_SECONDS = 5.0
 
 
 class ExposedConnection(HttpToolsProtocol):
@@ -30,23 +32,42 @@ class ExposedConnection(HttpToolsProtocol):
 
 
 class SandboxServer(uvicorn.Server):
-    """Says when it listens, and at its end drops whoever still hangs on."""
+    """Says when it listens, ends as soon as it is told to, and then drops whoever still hangs on."""
 
     def __init__(self, config: uvicorn.Config, *, on_listening: "Callable[[], None]") -> None:
         super().__init__(config)
         self._on_listening = on_listening
+        self._ticking: asyncio.Task[None] | None = None
+
+    def end(self) -> None:
+        """Stop serving; from any thread."""
+        self.should_exit = True
+        if self._ticking is not None:  # it would be seen at the next tick only
+            self._ticking.get_loop().call_soon_threadsafe(self._ticking.cancel)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._on_listening()
 
+    async def main_loop(self) -> None:
+        self._ticking = asyncio.create_task(super().main_loop())
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._ticking
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End without the time that uvicorn leaves to those who are being answered."""
+        for server in self.servers:
+            server.close()
         for connection in list(self.server_state.connections):
             transport = getattr(connection, "transport", None)
             if transport is not None:
                 transport.abort()
-        await super().shutdown(sockets)
+        if self.server_state.tasks:
+            _, late = await asyncio.wait(self.server_state.tasks, timeout=_STOP_SECONDS)
+            for task in late:
+                task.cancel()
+        await self.lifespan.shutdown()
 
 
 def serve(config: SandboxConfig, host: str = "127.0.0.1", port: int = 0, *, exit_with_parent: bool = False) -> None:
@@ -81,7 +102,7 @@ def running(config: SandboxConfig, catalogue: Catalogue | None = None) -> Iterat
                 raise RuntimeError("the sandbox did not start")
             yield _address(listener)
         finally:
-            server.should_exit = True
+            server.end()
             thread.join()
 
 
@@ -94,7 +115,6 @@ def _server(config: SandboxConfig, catalogue: Catalogue | None, on_listening: "C
         log_level="warning",
         access_log=False,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=5,
     )
     return SandboxServer(settings, on_listening=on_listening)
 
@@ -116,7 +136,7 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _stop_at_end_of_input(server: uvicorn.Server) -> None:
+def _stop_at_end_of_input(server: SandboxServer) -> None:
     while sys.stdin.buffer.read(4096):
         pass
-    server.should_exit = True
+    server.end()
