@@ -26,6 +26,7 @@ SIZES = {"8 MB": 8 * MB, "64 MB": 64 * MB}
 RANGE = "bytes=1000000-1999999"
 READERS = 100
 SIP_SECONDS = 0.05
+PATIENCE_SECONDS = 10.0
 SHARE = Goal(of="ratio", at="least", limit=0.6)
 GROWTH = Goal(of="median", at="most", limit=10)
 """MiB: a tenth of one for each reader. It holds a connection and its request, and no MiB of a video."""
@@ -119,7 +120,7 @@ def _growth(side: Side, pid: int, *, plan: Plan) -> Figure:
         before = memory.of(pid).rss
         with Crowd(side.base, side.request("64 MB", part=False), count=READERS) as crowd:
             ends, most = time.monotonic() + plan.seconds, before
-            while time.monotonic() < ends:
+            while (now := time.monotonic()) < ends or (len(crowd.served) < READERS and now < ends + PATIENCE_SECONDS):
                 time.sleep(SIP_SECONDS)
                 crowd.sip()
                 most = max(most, memory.of(pid).rss)

@@ -135,10 +135,12 @@ def _fair_choice(
     conn: Connection, *, now: datetime, room: int, occupied: dict[str, int], closed: list[str]
 ) -> list[Job]:
     """Choose up to `room` queued jobs: one of each project in turn, those longest not admitted first."""
-    waiting = sa.exists().where(T.project_id == projects.c.id, T.state == JobState.QUEUED, is_due(now))
+    # In the order of the queue: where any would do, SQLite goes through all jobs of the project instead.
+    due = sa.select(T.id).where(T.project_id == projects.c.id, one_of(T.state, [JobState.QUEUED]), is_due(now))
+    first_due = due.order_by(T.priority, T.id).limit(1).scalar_subquery()
     queued = (
         sa.select(projects.c.id, projects.c.max_in_flight)
-        .where(waiting)
+        .where(first_due.is_not(None))
         .order_by(projects.c.last_admitted_at.nulls_first(), projects.c.id)
     )
     lanes = []

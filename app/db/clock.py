@@ -44,7 +44,9 @@ def pull_back(conn: Connection, *, now: datetime, lease: timedelta) -> int:
     statements = [
         jobs.update().where(polled, T.due_at > now + LONGEST_TO_POLL).values(due_at=now),
         jobs.update().where(saved, T.due_at > longest_to_save).values(due_at=now),
-        jobs.update().where(T.lease_expires_at > now + lease).values(lease_expires_at=now + lease),
+        jobs.update()
+        .where(T.lease_token.is_not(None), T.lease_expires_at > now + lease)
+        .values(lease_expires_at=now + lease),
         gate.update().where(gate.c.held_until > now + LONGEST_HOLD).values(held_until=now),
         gate.update().where(gate.c.held_since > now).values(held_since=just_now),
         gate.update().where(gate.c.next_admission_at > now + LONGEST_HOLD).values(next_admission_at=now),

@@ -45,8 +45,8 @@ class Served:
             jobs = client.get("/v1/jobs?limit=1").json()["data"]
         return jobs[0]["id"] if jobs else None
 
-    def client(self) -> httpx2.Client:
-        return httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30)
+    def client(self, *, key: str | None = None) -> httpx2.Client:
+        return httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {key or self.key}"}, timeout=30)
 
 
 @pytest.fixture(scope="session")
