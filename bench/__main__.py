@@ -28,7 +28,7 @@ from bench import (
     start,
 )
 from bench.figures import Figure
-from bench.plan import KINDS, Loader, Plan
+from bench.plan import ALL, KINDS, NAMED, Loader, Plan
 
 BENCHMARKS: dict[str, Callable[[Plan], list[Figure]]] = {
     "start": start.measure,
@@ -57,15 +57,15 @@ def main() -> None:
     given = _parser().parse_args()
     loader: Loader = given.load or ("wrk" if shutil.which("wrk") else "python")
     kinds = (given.only,) if given.only else KINDS
+    usual = NAMED if given.benchmarks else ALL
+    asked = {name: getattr(given, name) for name in usual if getattr(given, name) is not None}
     plan = Plan(
         loader=loader,
-        rounds=given.rounds,
-        seconds=given.seconds,
-        rows=given.rows,
         listeners=given.listeners,
         flights=given.flights,
         lasting=given.lasting,
         kinds=kinds,
+        **(usual | asked),
     )
     if loader == "python":
         _say(NO_WRK)
@@ -84,9 +84,9 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; by default all")
-    parser.add_argument("--rounds", type=int, default=Plan.rounds)
-    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="how long one side is driven in a round")
-    parser.add_argument("--rows", type=int, default=Plan.rows, help="jobs in the larger table that is claimed from")
+    parser.add_argument("--rounds", type=int, help=_usual("rounds"))
+    parser.add_argument("--seconds", type=float, help=f"how long one side is driven in a round; {_usual('seconds')}")
+    parser.add_argument("--rows", type=int, help=f"jobs in the larger table that is claimed from; {_usual('rows')}")
     parser.add_argument("--listeners", type=int, default=Plan.listeners, help="who follow live events")
     parser.add_argument("--flights", type=int, default=Plan.flights, help="generations that are watched at once")
     parser.add_argument("--lasting", type=float, default=Plan.lasting, help="median seconds of a watched generation")
@@ -94,6 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--load", choices=["wrk", "python"], help="what makes the load; wrk where it is installed")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the figures go; a new file by default")
     return parser
+
+
+def _usual(name: str) -> str:
+    return f"{NAMED[name]:,} where benchmarks are named, else {ALL[name]:,}"
 
 
 def _about(plan: Plan) -> dict[str, Any]:

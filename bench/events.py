@@ -26,7 +26,7 @@ from bench.plan import Plan
 PAUSE_SECONDS = 0.1
 PAYLOAD = b"{%b}" % (b"." * 220)
 """As long as what Reelay tells of a new job."""
-GOAL = Goal(of="median", at="most", limit=50)
+GOAL = Goal(of="median", at="most", limit=10)
 
 
 @dataclass(frozen=True, slots=True)
