@@ -6,7 +6,8 @@ OLDEST_TO_NEWEST := 3.11 3.12 3.13
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 CLIENTS := openai2 openai3 litellm requests
 PROMTOOL ?= promtool
-PYTEST_ARGS ?= -n 2 --dist worksteal
+# More than two cores need: many tests wait, for a process or a pause.
+PYTEST_ARGS ?= -n 3 --dist worksteal
 
 # Tests must not see the keys, or the settings, of the person who runs them.
 CLEAN_ENV := env -u AIML_API_KEY $$(env | sed -n -e 's/^\(REELAY_[A-Za-z0-9_]*\)=.*/-u \1/p' -e 's/^\(OTEL_[A-Z_]*\)=.*/-u \1/p')
