@@ -43,7 +43,6 @@ class BoundedConnection(HttpToolsProtocol):
 
     _head_bytes = 0
     _head_count = 0
-    _in_head = True
     _too_large = False
     _deadline: asyncio.TimerHandle | None = None
     _watch: asyncio.TimerHandle | None = None
@@ -80,7 +79,6 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
         self._wait(REQUEST_SECONDS)
         super().on_headers_complete()
         # uvicorn's own 500 is left for requests that it cuts off at the end of a stop: a job may be committed by then,
@@ -173,7 +171,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._close()
 
     def _await_head(self) -> None:
-        self._head_bytes, self._head_count, self._in_head = 0, 0, True
+        self._head_bytes, self._head_count = 0, 0
         self._wait(HEAD_SECONDS)
 
     def _wait(self, seconds: float) -> None:
