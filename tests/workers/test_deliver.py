@@ -69,8 +69,9 @@ class Post:
         """Let the worker send what is due, until nothing is."""
         sender = worker or self.worker
         while True:
+            was_idle = not len(sender.crew)  # else its hands may have been full, and then empty themselves meanwhile
             await sender.run_once()
-            if not len(sender.crew):
+            if was_idle and not len(sender.crew):
                 return
             await sender.crew.drain()
 
