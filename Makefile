@@ -91,9 +91,9 @@ lock: $(BIN)/pip ## Write the locks anew, keeping versions where possible (UPGRA
 		$(BIN)/python -m venv "$$folder" && "$$folder/bin/pip" install --quiet uv && \
 		compile() { "$$folder/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) "$$@" pyproject.toml; } && \
-		compile --extra build --output-file requirements.lock && \
-		compile --extra build --extra otel --constraint requirements.lock --output-file requirements-otel.lock && \
-		compile --extra build --extra dev --extra otel --output-file requirements-dev.lock
+		compile --extra build --extra dev --extra otel --output-file requirements-dev.lock && \
+		compile --extra build --constraint requirements-dev.lock --output-file requirements.lock && \
+		compile --extra build --extra otel --constraint requirements-dev.lock --output-file requirements-otel.lock
 
 clean: ## Remove what was installed and cached; data/ stays
 	@rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -38,3 +38,11 @@ def test_locks__name_no_package_index() -> None:
         text = (ROOT / name).read_text("utf-8")
         assert "--hash=sha256:" in text
         assert lines_with(PACKAGE_INDEX, name, text) == []
+
+
+def test_locks__what_is_shipped_is_what_is_tested() -> None:
+    tested, shipped, traced = (
+        set(re.findall(r"^[a-z0-9._-]+==\S+", (ROOT / f"requirements{name}.lock").read_text("utf-8"), re.MULTILINE))
+        for name in ("-dev", "", "-otel")
+    )
+    assert len(shipped) > 20 and shipped <= traced <= tested

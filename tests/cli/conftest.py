@@ -112,8 +112,8 @@ def reelay(served: Served, folder: Path) -> Run:
 def made(served: Served) -> Callable[..., str]:
     """Make a job over HTTP, wait until it has the state that is wanted, and return its id."""
 
-    def make(*, prompt: str = "A boat", state: str = "succeeded") -> str:
-        with served.client() as client:
+    def make(*, prompt: str = "A boat", state: str = "succeeded", key: str | None = None) -> str:
+        with served.client(key=key) as client:
             body = {"model": "veo2", "input": {"prompt": prompt}}
             job = client.post("/v1/jobs", json=body).raise_for_status().json()
             while job["state"] != state:
