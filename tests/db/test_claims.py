@@ -5,13 +5,14 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from app.db import access, claims, gate, jobs
+from app.db import access, claims, gate, jobs, settling, submissions
 from app.db.claims import Lease
 from app.db.engine import Connection, Database
 from app.db.tables import projects
+from app.domain.errors import Unconfirmed
 from app.domain.job import Priority
 from app.domain.states import JobState
-from tests.db.conftest import T0, MakeJob, admit, generating, later
+from tests.db.conftest import T0, MakeJob, accept, admit, generating, later, sending
 
 
 def test_admit__takes_what_there_is_room_for(conn: Connection, make_job: MakeJob) -> None:
@@ -89,6 +90,28 @@ def test_admit__a_hold_stops_all_and_then_lets_one_try(conn: Connection, make_jo
     assert admit(conn, now=later(31)) == []
     gate.open_again(conn)
     assert len(admit(conn, now=later(32))) == 2
+
+
+def test_admit__tries_none_before_the_free_question_was_answered(conn: Connection, make_job: MakeJob) -> None:
+    make_job()
+    gate.hold(conn, now=T0, until=later(30), reason="upstream_unreachable", probe_first=True)
+    assert admit(conn, now=later(31)) == []
+    gate.let_one_try(conn, now=later(31))
+    assert len(admit(conn, now=later(31))) == 1
+
+
+def test_answered_late__an_id_that_another_job_has_is_left_to_a_person(conn: Connection, make_job: MakeJob) -> None:
+    make_job()
+    generating(conn, generation_id="g1")
+    for generation_id, found in (("g2", 1), ("g1", 0)):
+        make_job()
+        job, submission = sending(conn)
+        submissions.record_failure(conn, submission.id, Unconfirmed("cut off"), now=T0)
+        settling.settle(conn, job.id, now=T0, lease_token=job.lease_token)
+        accept(conn, submission, generation_id=generation_id)
+        assert len(claims.answered_late(conn)) == found
+        for late in claims.answered_late(conn):
+            settling.settle(conn, late.id, now=T0, lease_token=None)
 
 
 def test_due_polls__only_what_is_due_and_booked_away(conn: Connection, make_job: MakeJob) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.db import claims, gate, jobs, settling, submissions
+from app.db import claims, gate, jobs, outcomes, settling, submissions
 from app.db.engine import Connection
 from app.db.jobs import Owner
 from app.db.tables import jobs as jobs_table
@@ -30,6 +30,15 @@ def failed(conn: Connection, submission: Submission, failure: UpstreamFailure) -
 
 def refused(refusal: Refusal) -> Refused:
     return Refused("the upstream said no", refusal=refusal, http_status=400)
+
+
+def test_completed__what_was_reported_stays_where_the_end_reports_nothing(conn: Connection, make_job: MakeJob) -> None:
+    make_job(estimated_micros=2_500_000, reserved_micros=2_500_000)
+    job = generating(conn, credits_used=6_000_000)
+    assert job.charged_micros not in (None, job.estimated_micros)
+    saving = outcomes.completed(conn, job, url="https://videos.example/v.mp4", credits_used=None, now=later(9))
+    assert saving is not None
+    assert (saving.charged_micros, saving.charge_basis, saving.settled) == (job.charged_micros, "reported", True)
 
 
 def test_mark_sending__happens_once(conn: Connection, make_job: MakeJob) -> None:
