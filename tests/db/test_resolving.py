@@ -1,14 +1,15 @@
 """What operators decide: nothing is booked twice by it."""
 
+import pytest
 import sqlalchemy as sa
 
 from app.db import jobs, learning, resolving, settling, submissions
 from app.db.engine import Connection
 from app.db.tables import strays
-from app.domain.errors import Unconfirmed
+from app.domain.errors import Conflict, Unconfirmed
 from app.domain.job import Job
 from app.domain.usage_log import LoggedRequest
-from tests.db.conftest import T0, MakeJob, sending
+from tests.db.conftest import T0, MakeJob, generating, sending
 
 
 def doubtful(conn: Connection) -> Job:
@@ -40,3 +41,15 @@ def test_attach__what_was_booked_as_a_stray_is_booked_no_more(conn: Connection, 
     assert attached is not None
     assert (attached.state, attached.generation_id, attached.extra_micros) == ("generating", "g1", 0)
     assert conn.execute(sa.select(strays)).all() == []
+
+
+def test_attach__a_generation_that_became_another_jobs_meanwhile_is_a_conflict(
+    conn: Connection, make_job: MakeJob
+) -> None:
+    make_job()
+    lost = doubtful(conn)
+    resolving.claim_generation(conn, lost.id, generation_id="g1", by="ann", now=T0)
+    make_job()
+    generating(conn, generation_id="g1")
+    with pytest.raises(Conflict, match="belongs to"):
+        resolving.attach(conn, lost.id, now=T0)
