@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,6 +74,8 @@ def test_reserve__a_first_job_dearer_than_the_budget_is_refused(
     with pytest.raises(InsufficientQuota):
         reserved(reserved_micros=2 * PRICE + 1)
     assert stands(conn, project_id) == (0, 0)
+    reserved(reserved_micros=2 * PRICE)
+    assert stands(conn, project_id) == (2 * PRICE, 0)
 
 
 def test_reserve__without_a_budget_there_is_no_cap(conn: Connection, reserved: MakeJob, project_id: str) -> None:
@@ -199,6 +202,7 @@ def test_requote__reserves_the_rise_within_budget(conn: Connection, reserved: Ma
 def test_requote__refuses_what_budget_or_cap_do_not_allow(conn: Connection, reserved: MakeJob, project_id: str) -> None:
     reserved(max_cost_micros=3 * USD)
     [(job, _)] = admit(conn)
+    assert requoting.requote(conn, job, Estimate(3 * USD, "price_list"), now=T0) is None
     above_cap = requoting.requote(conn, job, Estimate(3 * USD + 1, "price_list"), now=T0)
     assert above_cap is not None
     assert "max_cost_usd" in above_cap
@@ -206,7 +210,25 @@ def test_requote__refuses_what_budget_or_cap_do_not_allow(conn: Connection, rese
     above_budget = requoting.requote(conn, job, Estimate(2 * PRICE + 1, "price_list"), now=T0)
     assert above_budget is not None
     assert "budget for 2026-11" in above_budget
-    assert stands(conn, project_id) == (PRICE, 0)
+    assert stands(conn, project_id) == (3 * USD, 0)
+
+
+def test_requote__a_lost_lease_changes_nothing(conn: Connection, reserved: MakeJob, project_id: str) -> None:
+    reserved()
+    [(job, _)] = admit(conn)
+    late = replace(job, lease_token="of another")
+    assert requoting.requote(conn, late, Estimate(2 * PRICE, "price_list"), now=T0) is None
+    assert (jobs.lock(conn, job.id).estimated_micros, stands(conn, project_id)) == (PRICE, (PRICE, 0))
+
+
+@pytest.mark.usefixtures("budget")
+def test_month_in_all__an_archived_project_counts_if_it_used_something(conn: Connection, reserved: MakeJob) -> None:
+    old = access.create_project(conn, "old", now=T0)
+    access.archive_project(conn, "old", now=T0)
+    assert ledger.month_in_all(conn, T0).budget_micros == 2 * PRICE
+    reserved(project_id=old.id)
+    ledger.book_sums(conn)
+    assert ledger.month_in_all(conn, T0).budget_micros is None
 
 
 def test_requote__lower_or_unknown_changes_nothing(conn: Connection, reserved: MakeJob, project_id: str) -> None:

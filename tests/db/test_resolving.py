@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from app.db import jobs, learning, resolving, settling, submissions
+from app.db import claims, jobs, learning, resolving, settling, submissions
 from app.db.engine import Connection
 from app.db.tables import strays
 from app.domain.errors import Conflict, Unconfirmed
@@ -53,3 +53,22 @@ def test_attach__a_generation_that_became_another_jobs_meanwhile_is_a_conflict(
     generating(conn, generation_id="g1")
     with pytest.raises(Conflict, match="belongs to"):
         resolving.attach(conn, lost.id, now=T0)
+
+
+def test_attach__of_a_job_that_was_decided_meanwhile_changes_nothing(conn: Connection, make_job: MakeJob) -> None:
+    make_job()
+    lost = doubtful(conn)
+    resolving.claim_generation(conn, lost.id, generation_id="g1", by="ann", now=T0)
+    given_up = resolving.give_up(conn, lost.id, by="bob", now=T0)
+    assert resolving.attach(conn, lost.id, now=T0) is None
+    assert jobs.lock(conn, lost.id) == given_up
+
+
+def test_not_created__a_job_searched_for_in_vain_takes_its_place_again(conn: Connection, make_job: MakeJob) -> None:
+    make_job()
+    lost = doubtful(conn)
+    jobs.note(conn, lost, type="job.unresolved", now=T0, data={}, search_ended_at=T0)
+    assert claims.places_taken(conn) == 0
+    resolving.not_created(conn, lost.id, by="ann", now=T0)
+    sending(conn)
+    assert claims.places_taken(conn) == 1

@@ -41,6 +41,15 @@ def test_completed__what_was_reported_stays_where_the_end_reports_nothing(conn: 
     assert (saving.charged_micros, saving.charge_basis, saving.settled) == (job.charged_micros, "reported", True)
 
 
+def test_committed__counts_what_was_bought_and_not_what_is_only_on_its_way(conn: Connection, make_job: MakeJob) -> None:
+    make_job(estimated_micros=2_500_000)
+    sending(conn)
+    assert settling.committed_micros(conn) == 0
+    make_job(estimated_micros=3_000_000)
+    generating(conn)
+    assert settling.committed_micros(conn) == 3_000_000
+
+
 def test_mark_sending__happens_once(conn: Connection, make_job: MakeJob) -> None:
     make_job()
     [(job, submission)] = admit(conn)
