@@ -41,6 +41,18 @@ def test_completed__what_was_reported_stays_where_the_end_reports_nothing(conn: 
     assert (saving.charged_micros, saving.charge_basis, saving.settled) == (job.charged_micros, "reported", True)
 
 
+def test_settle__an_answer_lost_after_a_cancel_leaves_the_job_canceled_and_watched(
+    conn: Connection, make_job: MakeJob, project_id: str
+) -> None:
+    make_job()
+    job, submission = sending(conn)
+    jobs.cancel(conn, job.id, owner=Owner(project_id=project_id), now=T0)
+    failed(conn, submission, Unconfirmed("cut off"))
+    settled = settle(conn, job)
+    assert settled is not None
+    assert (settled.state, settled.wait_reason, settled.settled) == (JobState.ABANDONED, None, False)
+
+
 def test_committed__counts_what_was_bought_and_not_what_is_only_on_its_way(conn: Connection, make_job: MakeJob) -> None:
     make_job(estimated_micros=2_500_000)
     sending(conn)
