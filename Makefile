@@ -76,7 +76,7 @@ check-alerts: ## Check the alert rules with promtool, of Debian's prometheus (PR
 image: $(VENV)/.ready-dev ## Build the container image and run it as docker-compose.yml does (CONTRIBUTING.md says with what)
 	@$(CLEAN_ENV) .ci/image
 
-bench: $(VENV)/.ready-dev ## Measure every goal in six minutes (BENCH=claim: only that, and longer)
+bench: $(VENV)/.ready-dev ## Measure every goal in six to seven minutes (BENCH=claim: only that, for longer)
 	@$(if $(or $(filter peer,$(BENCH)),$(if $(BENCH),,all)),$(MAKE) --no-print-directory $(VENV)/clients/proxy/.ready || true)
 	@$(CLEAN_ENV) CLIENT_ENVIRONMENTS=$(CURDIR)/$(VENV)/clients $(BIN)/python -m bench $(BENCH) $(if $(BENCH_ROWS),--rows $(BENCH_ROWS)) $(BENCH_ARGS)
 

@@ -10,7 +10,7 @@ FILE = Path(__file__).parent / "models.json"
 UNIVERSAL_PATH = "/v2/video/generations"
 _VENDORS = ("google", "kling", "minimax", "bytedance", "alibaba", "pixverse", "runway")
 PATHS = (UNIVERSAL_PATH, *(f"/v2/generate/video/{vendor}/generation" for vendor in _VENDORS))
-"""The upstream sells under each of them, and each is the path of some model or was."""
+"""Every path under which the upstream sells."""
 SOURCE = "facts of the AI/ML API's public OpenAPI documents"
 
 

@@ -86,6 +86,7 @@ async def test_accel__is_off_by_default(client: httpx2.AsyncClient, film: str, h
         ({"content_accel": "/a b/"}, "between slashes"),
         ({"content_accel": "/protected/", "content_redirect": True}, "excludes REELAY_CONTENT_REDIRECT"),
         ({"content_accel": "/protected/", "storage_url": "s3://videos"}, "is for a folder"),
+        ({"content_accel": "/protected/", "storage_url": "memory://"}, "is for a folder"),
     ],
 )
 def test_accel__is_refused_where_it_makes_no_sense(given: dict[str, Any], said: str) -> None:

@@ -34,10 +34,12 @@ def test_list__goes_on_over_pages_and_narrows(reelay: Run, served: Served) -> No
     body = {"model": "veo2", "input": {"prompt": SLOW}, "metadata": {"batch": "many"}}
     with served.client() as client, served.client(key=served.admin_key) as operator:
         operator.post("/v1/admin/upstream/pause").raise_for_status()  # what is being bought can't be canceled at once
-        ids = [client.post("/v1/jobs", json=body).json()["id"] for _ in range(3)]
-        for id_ in ids:
-            client.post(f"/v1/jobs/{id_}/cancel")
-        operator.post("/v1/admin/upstream/resume").raise_for_status()
+        try:
+            ids = [client.post("/v1/jobs", json=body).json()["id"] for _ in range(3)]
+            for id_ in ids:
+                client.post(f"/v1/jobs/{id_}/cancel").raise_for_status()
+        finally:
+            operator.post("/v1/admin/upstream/resume").raise_for_status()
     found = reelay("jobs", "list", "--metadata", "batch=many", "--status", "canceled", "--limit", "300", "--json")
     assert [job["id"] for job in json.loads(found.stdout)] == ids[::-1]
 
