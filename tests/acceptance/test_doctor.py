@@ -108,6 +108,13 @@ def test_doctor__is_read_by_people_too(folder: Path) -> None:
     assert last == "2 failures, no warnings."
 
 
+def test_doctor__what_would_refuse_the_start_is_told(folder: Path) -> None:
+    done = reelay("doctor", folder=folder, REELAY_CONTENT_ACCEL="protected")
+    first, *_ = done.stdout.splitlines()
+    assert done.returncode == 1
+    assert first.startswith("fail  settings  REELAY_CONTENT_ACCEL: ") and "/protected/" in first
+
+
 def test_doctor__a_refused_key_is_the_upstreams_word(folder: Path) -> None:
     with sandbox(folder) as upstream:
         environment = {"REELAY_UPSTREAM_URL": upstream, "REELAY_UPSTREAM_API_KEY": CANARY}

@@ -140,7 +140,7 @@ async def asleep(database: Database) -> str:
     async with asyncio.timeout(10):
         while True:
             for topic, events in database.signals._listening.items():
-                if any(not waiter.done() for event in events for waiter in event._waiters):  # type: ignore[attr-defined]
+                if any(not waiter.done() for event in events for waiter in event._waiters):
                     return topic
             await asyncio.sleep(0)
 

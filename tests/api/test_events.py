@@ -167,7 +167,7 @@ async def test_project_stream__shows_a_subject_its_own(app: FastAPI, house: Hous
 async def caught_up(house: House) -> None:
     """Return once the one reader sleeps until it is handed something."""
     async with asyncio.timeout(10):
-        while not any(follower.news._waiters for follower in house.feed._followers):  # type: ignore[attr-defined]
+        while not any(follower.news._waiters for follower in house.feed._followers):
             await asyncio.sleep(0)
 
 

@@ -19,7 +19,7 @@ ORIENTATION = 0x0112
 
 def written(image: Image.Image, kind: str, **wishes: object) -> bytes:
     into = io.BytesIO()
-    image.save(into, kind, **wishes)  # type: ignore[arg-type]
+    image.save(into, kind, **wishes)
     return into.getvalue()
 
 
