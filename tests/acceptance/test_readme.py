@@ -109,7 +109,9 @@ def test_api_page__curl_blocks_work_as_pasted(server: Server, tmp_path: Path) ->
     assert re.findall(r"^event: (.+)$", live, re.MULTILINE) == steps
     [unwanted] = read_all(canceled)
     assert unwanted["status"] == "canceled" or unwanted["cancel_requested_at"] is not None
-    assert read_all(retried)[0]["retried_from"] == unwanted["id"]
+    ended, retry = read_all(retried)
+    assert (ended["id"], ended["status"]) == (unwanted["id"], "canceled")
+    assert retry["retried_from"] == unwanted["id"]
 
 
 def shown_commands(page: str) -> list[list[str]]:
