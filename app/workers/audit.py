@@ -16,6 +16,7 @@ from app.domain.actor import Actor
 from app.domain.errors import FetchFailed, UpstreamFailure
 from app.domain.transactions import Charge, Difference, Finding, by_generation
 from app.upstream.client import UpstreamClient
+from app.workers.loop import Duty
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -57,13 +58,12 @@ class Account:
         return {auditing.head_of(name) for name in names if name is not None}
 
 
-class Auditor:
+class Auditor(Duty):
     """Checks the ledger of the last days, one worker at a time; a second check finds nothing more to book."""
 
     name = "audit"
     interval_seconds = 300.0
     """How often to look whether a check is due."""
-    topic: str | None = None
     may_be_cut = True
 
     def __init__(self, db: Database, upstream: UpstreamClient) -> None:
@@ -90,9 +90,6 @@ class Auditor:
 
     def _take_turn(self, conn: Connection) -> bool:
         return audit_turn.take(conn, now=self._db.now(conn), every=EVERY)
-
-    async def drain(self) -> None:
-        """Nothing is left under way between two rounds."""
 
 
 def _tell(found: list[Difference]) -> None:

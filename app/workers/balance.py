@@ -8,16 +8,16 @@ from app.db import gate
 from app.db.engine import Connection, Database
 from app.domain.errors import UpstreamFailure
 from app.upstream.client import UpstreamClient
+from app.workers.loop import Duty
 
 log = structlog.get_logger()
 
 
-class Accountant:
+class Accountant(Duty):
     """Keeps the balance that the upstream shows, and when it was seen; one replica's look serves all."""
 
     name = "balance"
     interval_seconds = 300.0
-    topic: str | None = None
     may_be_cut = True
 
     def __init__(self, db: Database, upstream: UpstreamClient) -> None:
@@ -35,9 +35,6 @@ class Accountant:
             return False
         await self._db.write(lambda conn: gate.note_balance(conn, balance.micros, now=self._db.now(conn)))
         return False
-
-    async def drain(self) -> None:
-        """Nothing is left under way between two rounds."""
 
     def _is_due(self, conn: Connection) -> bool:
         seen_at = gate.read(conn).balance_at

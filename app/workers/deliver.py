@@ -24,7 +24,7 @@ from app.domain.webhooks import TIMEOUT_SECONDS, Disabled, next_pause
 from app.outbound import webhook
 from app.outbound.guard import Guard
 from app.outbound.webhook import Answer
-from app.workers.loop import Crew
+from app.workers.loop import Crew, Duty
 
 log = structlog.get_logger()
 STOP_SECONDS = 3.0
@@ -76,13 +76,12 @@ class Sending:
             return Answer(duration_seconds=0.0, error=f"It could not be sent ({type(error).__name__}).")
 
 
-class Deliverer:
+class Deliverer(Duty):
     """Sends what is owed. Each endpoint has hands of its own, so that a slow or dead one delays nobody else."""
 
     name = "deliver"
     interval_seconds = 2.0
-    topic: str | None = DELIVER
-    may_be_cut = False
+    topic = DELIVER
 
     def __init__(
         self,

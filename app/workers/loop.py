@@ -1,9 +1,10 @@
 """Run duties until told to stop: run_once, then sleep until woken or until the interval has passed."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -17,24 +18,23 @@ REST_SECONDS = 0.05
 """Wake-ups within this time are one: a thousand new jobs need no thousand looks at the queue."""
 
 
-class Duty(Protocol):
+class Duty(ABC):
     """One kind of work in the back room."""
 
     name: str
     interval_seconds: float
     """The safety net: how long a missed wake-up may delay work."""
-    topic: str | None
+    topic: str | None = None
     """What wakes the duty at once."""
-    may_be_cut: bool
+    may_be_cut = False
     """Whether a beat may be cut short when the worker stops: it only reads, or can simply be done again."""
 
+    @abstractmethod
     async def run_once(self) -> bool:
         """Take what is due and start it; True if there may be more at once."""
-        ...
 
-    async def drain(self) -> None:
+    async def drain(self) -> None:  # noqa: B027  # most duties start nothing that outlasts a beat
         """Wait for what was started."""
-        ...
 
 
 class Crew:

@@ -17,7 +17,7 @@ from app.domain.pacing import seconds_to_next_poll
 from app.upstream.client import UpstreamClient
 from app.upstream.wire import Generation
 from app.workers.breaker import Breaker
-from app.workers.loop import Crew
+from app.workers.loop import Crew, Duty
 
 log = structlog.get_logger()
 BATCH = 50
@@ -26,13 +26,12 @@ LONGEST_PAUSE_SECONDS = 0.5
 STOP_SECONDS = 2.0
 
 
-class Poller:
+class Poller(Duty):
     """Watches generations. A poll is a snooze, never an attempt: nothing here can fail a job but its own answer."""
 
     name = "poll"
     interval_seconds = LONGEST_PAUSE_SECONDS
-    topic: str | None = POLL
-    may_be_cut = False
+    topic = POLL
 
     def __init__(
         self,

@@ -6,18 +6,18 @@ from app.db import deployment
 from app.db.engine import Connection, Database
 from app.domain.errors import UpstreamFailure
 from app.upstream.client import UpstreamClient
+from app.workers.loop import Duty
 
 log = structlog.get_logger()
 USUAL_SECONDS = 600.0
 SOON_SECONDS = 30.0
 
 
-class PriceKeeper:
+class PriceKeeper(Duty):
     """Reads the public price list every now and then; it costs nothing and needs no key."""
 
     name = "prices"
     interval_seconds = USUAL_SECONDS
-    topic: str | None = None
     may_be_cut = True
 
     def __init__(self, db: Database, upstream: UpstreamClient) -> None:
@@ -42,9 +42,6 @@ class PriceKeeper:
         await self._db.write(keep)
         self.interval_seconds = USUAL_SECONDS
         return False
-
-    async def drain(self) -> None:
-        """Nothing is left under way between two rounds."""
 
 
 def _known_etag(conn: Connection) -> str | None:

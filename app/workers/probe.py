@@ -10,18 +10,18 @@ from app.db.gate import Gate
 from app.domain.errors import Refusal, Refused, UpstreamFailure
 from app.domain.retry import LONGEST_OUTAGE_PAUSE_SECONDS, backoff
 from app.upstream.client import UpstreamClient
+from app.workers.loop import Duty
 
 log = structlog.get_logger()
 PROBE_PAUSE = timedelta(seconds=30)
 """How long the others wait for a probe's answer: longer than a read may take."""
 
 
-class Prober:
+class Prober(Duty):
     """Looks at the account when a hold says so; once that goes well, one job may try."""
 
     name = "probe"
     interval_seconds = 1.0
-    topic: str | None = None
     may_be_cut = True
 
     def __init__(self, db: Database, upstream: UpstreamClient) -> None:
@@ -37,9 +37,6 @@ class Prober:
             trouble = await self._trouble(held)
             await self._db.write(lambda conn: self._note(conn, held, trouble))
         return False
-
-    async def drain(self) -> None:
-        """Nothing is left under way between two rounds."""
 
     async def _trouble(self, held: Gate) -> str | None:
         """Return why no job should try yet; None if one may."""

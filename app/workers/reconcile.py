@@ -16,6 +16,7 @@ from app.domain.job import Job
 from app.domain.usage_log import LoggedRequest, own_attempt, same_model
 from app.upstream.client import UpstreamClient
 from app.upstream.usage_log import PAGE_ROWS
+from app.workers.loop import Duty
 
 log = structlog.get_logger()
 MOST_PAGES = 2000
@@ -26,11 +27,11 @@ GAPS = 3
 """A pause between two reads of up to so many intervals still counts as watching."""
 
 
-class Reconciler:
+class Reconciler(Duty):
     """The one who asks what became of lost submissions. Any number of replicas read as one."""
 
     name = "reconcile"
-    topic: str | None = RECONCILE
+    topic = RECONCILE
     may_be_cut = True
 
     def __init__(
@@ -64,9 +65,6 @@ class Reconciler:
         finally:
             await self._db.write(lambda conn: log_reader.end_read(conn, reader=self._worker))
         return False
-
-    async def drain(self) -> None:
-        """Nothing is left under way between two rounds."""
 
     def _due(self, conn: Connection) -> LogRead | None:
         return log_reader.due_read(conn, now=self._db.now(conn), look_back=self._window)

@@ -5,15 +5,15 @@ import structlog
 from app.db import webhooks
 from app.db.engine import Connection, Database
 from app.domain.sealing import Sealer
+from app.workers.loop import Duty
 
 log = structlog.get_logger()
 
 
-class Resealer:
+class Resealer(Duty):
     """Reseals at the start, and then often enough to catch what a process with the older settings has sealed since."""
 
     name = "reseal"
-    topic: str | None = None
     may_be_cut = True
     interval_seconds = 600.0
 
@@ -26,9 +26,6 @@ class Resealer:
         if self._sealer.has_previous and (count := await self._db.write(self._reseal)):
             log.info("webhook_secrets_resealed", count=count)
         return False
-
-    async def drain(self) -> None:
-        """Nothing is started that would outlast its beat."""
 
     def _reseal(self, conn: Connection) -> int:
         return webhooks.reseal(conn, self._sealer)

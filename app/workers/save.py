@@ -32,7 +32,7 @@ from app.media.video import VideoFacts, inspect
 from app.outbound.download import Downloaded, DownloadTooLarge
 from app.upstream.client import UpstreamClient
 from app.workers.leases import Leasing
-from app.workers.loop import Crew
+from app.workers.loop import Crew, Duty
 
 log = structlog.get_logger()
 Download = Callable[[str, Path], Awaitable[Downloaded]]
@@ -46,13 +46,12 @@ UNAVAILABLE_MESSAGE = (
 )
 
 
-class Saver:
+class Saver(Duty):
     """Copies videos. Our own storage failing only delays; a bad or expired result is asked for anew."""
 
     name = "save"
     interval_seconds = 2.0
-    topic: str | None = SAVE
-    may_be_cut = False
+    topic = SAVE
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from app.media.store import ObjectMissing, Store
 from app.upstream.client import UpstreamClient
 from app.upstream.wire import Submitted
 from app.workers.leases import Leasing
-from app.workers.loop import Crew
+from app.workers.loop import Crew, Duty
 from app.workers.marks import Marks
 from app.workers.requote import Requoter
 from app.workers.restored import RestoreWatch
@@ -29,13 +29,12 @@ LOOK_SECONDS = 3.0
 RECORD_PAUSE_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
-class Submitter:
+class Submitter(Duty):
     """Turns queued jobs into generations, never more at once than the upstream allows."""
 
     name = "submit"
     interval_seconds = 2.0
-    topic: str | None = SUBMIT
-    may_be_cut = False
+    topic = SUBMIT
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from app.domain.errors import StorageFailed
 from app.domain.job import File
 from app.domain.states import JobState
 from app.media.store import Store
+from app.workers.loop import Duty
 
 log = structlog.get_logger()
 BATCH = 100
@@ -31,12 +32,11 @@ LOG_SECONDS = 60.0
 UPLOAD_POSTPONED = timedelta(days=1)
 
 
-class Sweeper:
+class Sweeper(Duty):
     """Keeps the house in order. Everything here may be done twice or late without harm."""
 
     name = "sweep"
     interval_seconds = 1.0
-    topic: str | None = None
     may_be_cut = True
 
     def __init__(
