@@ -44,7 +44,7 @@ TIDY_SECONDS = 5.0
 DOWNLOAD_DEADLINE_SECONDS = 900.0
 
 
-def upstream(settings: Settings) -> UpstreamClient:
+def upstream(settings: Settings, *, fetch_timeout_seconds: float = 20) -> UpstreamClient:
     """Return the client of the paid API; raise SettingsError for a key or an address that cannot be used."""
     key = settings.upstream_api_key
     if key is None or not key.get_secret_value().strip():
@@ -56,6 +56,7 @@ def upstream(settings: Settings) -> UpstreamClient:
             settings.upstream_url,
             api_key=SecretStr(key.get_secret_value().strip()),
             submit_timeout_seconds=settings.submit_timeout_seconds,
+            fetch_timeout_seconds=fetch_timeout_seconds,
         )
     except ValueError as error:
         raise SettingsError(f"REELAY_UPSTREAM_URL or REELAY_UPSTREAM_API_KEY: {error}") from None

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx2
-from pydantic import SecretStr
 
+from app import back_room
 from app.cli.finding import Finding, doubtful, failed, fine
 from app.domain.errors import FetchFailed, ReelayError, Refused, SettingsError
 from app.domain.money import micros_to_usd
@@ -20,19 +20,13 @@ DOUBTFUL_SECONDS, WRONG_SECONDS = 30.0, 300.0
 
 async def upstream(settings: Settings) -> list[Finding]:
     """Does the key work, is there money on the account, and can the prices be read?"""
-    key = settings.upstream_api_key
-    if key is None or not key.get_secret_value().strip():
+    if settings.upstream_api_key is None:
         sentence = "No upstream key is set: `reelay serve --sandbox` starts, and API processes without workers."
         return [doubtful("upstream", sentence, "REELAY_UPSTREAM_API_KEY=..., to spend money")]
     try:
-        client = UpstreamClient(
-            settings.upstream_url,
-            api_key=SecretStr(key.get_secret_value().strip()),
-            fetch_timeout_seconds=PATIENCE_SECONDS,
-            connect_timeout_seconds=PATIENCE_SECONDS,
-        )
-    except ValueError as error:
-        return [failed("upstream", f"No request can be made: {error}.", "Mend REELAY_UPSTREAM_URL or the key.")]
+        client = back_room.upstream(settings, fetch_timeout_seconds=PATIENCE_SECONDS)
+    except SettingsError as error:
+        return [failed("upstream", f"No request can be made: {error}", "Mend the setting that it names.")]
     async with client:
         return [finding for found in await asyncio.gather(_account(client), _prices(client)) for finding in found]
 
