@@ -18,7 +18,8 @@ from bench import databases, memory, nginx, read, servers
 from bench.figures import Figure, Goal
 from bench.plan import Plan
 from bench.reader import Crowd, Reader
-from tests.acceptance.processes import Process, free_port
+from tests.acceptance.processes import Process
+from tests.tcp import free_port
 
 MB = 10**6
 SIZES = {"8 MB": 8 * MB, "64 MB": 64 * MB}

@@ -21,7 +21,8 @@ import httpx2
 from bench import databases, load, memory, read, servers
 from bench.figures import Figure, Goal
 from bench.plan import Plan
-from tests.acceptance.processes import SANDBOX_KEY, free_port, sandbox
+from tests.acceptance.processes import SANDBOX_KEY, sandbox
+from tests.tcp import free_port
 
 PROGRAM = Path(os.environ.get("CLIENT_ENVIRONMENTS") or Path(sys.prefix) / "clients") / "proxy" / "bin" / "litellm"
 ABSENT = "LiteLLM's proxy is not installed and peer is left out: `make bench BENCH=peer` installs and measures it."

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.acceptance.processes import Process, free_port
+from tests.acceptance.processes import Process
+from tests.tcp import free_port
 
 # One generation at a time that lasts for hours, asked after once a minute: the workers run and have nothing to do.
 QUIET = {"REELAY_UPSTREAM_MAX_IN_FLIGHT": "1", "REELAY_POLL_INTERVAL_SECONDS": "60"}

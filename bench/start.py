@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 from bench import cores, memory, servers
 from bench.figures import Figure, Goal
 from bench.plan import Plan
-from tests.acceptance.processes import Process, free_port
+from tests.acceptance.processes import Process
+from tests.tcp import free_port
 
 START = Goal(of="median", at="most", limit=1.5)
 MEMORY = Goal(of="median", at="most", limit=110)

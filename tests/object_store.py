@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from tests.tcp import free_port
+
 BUCKET = "films"
 SECRET = "aws-secret-that-nobody-may-see"
 READY = "Running on "
@@ -27,12 +29,11 @@ class Door:
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
         self._open: set[socket.socket] = set()
-        self.port = 0
+        self.port = free_port()
         self.open()
 
     def open(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
-        self.port = self._listener.getsockname()[1]
         self._guard = threading.Thread(target=self._admit, args=(self._listener,))
         self._guard.start()
 

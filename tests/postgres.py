@@ -9,7 +9,6 @@ TEST_DATABASE_URL names another server to use instead. Where neither can run, th
 import importlib.util
 import os
 import pwd
-import random
 import shutil
 import signal
 import subprocess
@@ -25,6 +24,7 @@ import psycopg
 from psycopg import sql
 
 from tests import canary
+from tests.tcp import free_port
 
 TIME_ZONE = "Asia/Kathmandu"
 """Far from UTC and by an odd number of minutes, so that a time which lost its zone fails a test."""
@@ -41,9 +41,6 @@ SETTINGS = {
     # Nearly free without fsync; switched off, `kill` would lose what was committed just before it.
     "synchronous_commit": "on",
 }
-
-PORTS = range(15_000, 30_000)
-"""Below those that systems hand out by themselves, so that a port is still free after a restart."""
 
 # Ends the server and its folder once our end of its input closes: also when we are killed, which no handler survives.
 JANITOR = """
@@ -128,7 +125,9 @@ class PostgresServer(Databases):
         try:
             self._bin = _binaries(self.folder, owner)
             self._init()
-            self._start_on_a_free_port()
+            self.port = free_port()
+            self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+            self.start()
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -183,17 +182,6 @@ class PostgresServer(Databases):
         )
         if done.returncode != 0:
             raise PostgresFailed(f"initdb failed:\n{done.stderr}")
-
-    def _start_on_a_free_port(self) -> None:
-        for port in random.SystemRandom().sample(PORTS, 10):
-            self.port = port
-            self.url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-            try:
-                return self.start()
-            except PostgresFailed:
-                if "could not bind" not in self._log_end():
-                    raise
-        raise PostgresFailed("Ten ports in a row were taken.")
 
     def _answers(self) -> bool:
         try:

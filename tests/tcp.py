@@ -1,10 +1,23 @@
-"""A bare TCP server on this machine, for the servers that tests play by hand."""
+"""Ports of this machine, and a bare TCP server for those that tests play by hand."""
 
 import asyncio
 import contextlib
+import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+PORTS = range(15_000, 30_000)
+"""Below those that systems hand out by themselves, so that a port is still free after a restart."""
+
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def free_port() -> int:
+    """Return one of the PORTS on which nobody listens."""
+    for port in random.SystemRandom().sample(PORTS, 10):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("Ten ports in a row were taken.")
 
 
 @contextlib.asynccontextmanager

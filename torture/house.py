@@ -18,7 +18,8 @@ from app.domain.sealing import Sealer
 from app.domain.secrets import Scope
 from app.sandbox.config import SandboxConfig
 from app.sandbox.server import serve as serve_sandbox
-from tests.acceptance.processes import SANDBOX_KEY, clean_environment, free_port
+from tests.acceptance.processes import SANDBOX_KEY, clean_environment
+from tests.tcp import free_port
 from torture.points import Plan
 from torture.tied import end_with_planner
 from torture.victim import Life, live

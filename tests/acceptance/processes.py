@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import httpx2
 
 from tests import forks
 from tests.canary import UPSTREAM_KEY
+from tests.tcp import free_port
 
 READY_SECONDS = 60
 SANDBOX_KEY = "sandbox-key"
@@ -27,12 +27,6 @@ class Server(NamedTuple):
 
     address: str
     key: str
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -17,8 +17,9 @@ from app.cli.demo import MODEL
 from app.db import deployment, durations
 from app.db.engine import Database
 from tests import forks
-from tests.acceptance.processes import Deployment, Process, clean_environment, free_port, ledger, sandbox
+from tests.acceptance.processes import Deployment, Process, clean_environment, ledger, sandbox
 from tests.canary import UPSTREAM_KEY
+from tests.tcp import free_port
 
 JOB = {"model": "veo2", "input": {"prompt": "A boat"}}
 

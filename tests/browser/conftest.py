@@ -11,10 +11,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.acceptance.processes import Process, clean_environment, free_port
+from tests.acceptance.processes import Process, clean_environment
 from tests.browser.chromium import Chromium, Page
 from tests.browser.person import Person
 from tests.browser.sites import Site, open_site
+from tests.tcp import free_port
 
 OURS = "asked-by-the-tests"
 LOAD_FOREIGN = """(src) => new Promise((tell) => {

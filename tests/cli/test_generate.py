@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.processes import free_port
 from tests.cli.conftest import FAILING, SLOW, Run, Served, Started
 from tests.clips import clip, sound
+from tests.tcp import free_port
 
 
 def read(done: "subprocess.CompletedProcess[str]") -> Any:
