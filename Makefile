@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-browser test-clients test-pythons check check-alerts image bench simulate torture lock clean
+.PHONY: help demo serve test test-tools test-browser test-clients test-pythons check check-alerts image bench simulate torture lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,9 @@ serve: $(VENV)/.ready ## Start Reelay on 127.0.0.1:8000, with the sandbox unless
 
 test: $(VENV)/.ready-dev ## Run the tests (PYTEST_ARGS=tests/db: only these, in one process)
 	@$(CLEAN_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-tools: $(VENV)/.ready-dev ## Run the tests of what lies in bench/ and torture/
+	@$(CLEAN_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS) tests/tools/check_*.py
 
 test-clients: $(VENV)/.ready-dev $(CLIENTS:%=$(VENV)/clients/%/.ready) ## Run the newest OpenAI SDKs, LiteLLM and programs for the AI/ML API against the sandbox
 	@$(CLEAN_ENV) CLIENT_ENVIRONMENTS=$(CURDIR)/$(VENV)/clients $(BIN)/python -m pytest tests/clients/check_clients.py

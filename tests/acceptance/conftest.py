@@ -5,13 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.processes import Process, Server, free_port
-from tests.postgres import Databases
-
-
-@pytest.fixture(scope="package")
-def postgres_urls(postgres_server: Databases) -> Databases:
-    return postgres_server
+from tests.acceptance.processes import Process, Server
+from tests.tcp import free_port
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -20,7 +15,7 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     if request.param == "sqlite":
         yield None
         return
-    server = request.getfixturevalue("postgres_urls")
+    server = request.getfixturevalue("postgres_server")
     url = server.create_database()
     yield url
     server.drop_database(url)

@@ -179,7 +179,7 @@ def test_backup__sqlite_while_serving(house: Deployment, upstream: str) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_backup__postgres_while_serving(house: Deployment, upstream: str, postgres_urls: Databases) -> None:
+def test_backup__postgres_while_serving(house: Deployment, upstream: str, postgres_server: Databases) -> None:
     process, base = house.serve()
     key = house.new_key()
     with client_for(base, key) as client:
@@ -187,7 +187,7 @@ def test_backup__postgres_while_serving(house: Deployment, upstream: str, postgr
         carry_out(block("Back up", holding="pg_dump"), house, binaries=_postgres_programs())
         after = make_video(client)
     process.stop()
-    empty = postgres_urls.create_database()
+    empty = postgres_server.create_database()
     try:
         script = block("Restore", holding="pg_restore")
         carry_out(script, house, binaries=_postgres_programs(), EMPTY_DATABASE_URL=empty)
@@ -202,7 +202,7 @@ def test_backup__postgres_while_serving(house: Deployment, upstream: str, postgr
         restored.stop()
     finally:
         house.close()
-        postgres_urls.drop_database(empty)
+        postgres_server.drop_database(empty)
 
 
 def _postgres_programs() -> Path:

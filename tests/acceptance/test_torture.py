@@ -1,45 +1,15 @@
-"""A minute of `make torture`: the real service under faults of every kind. And whoever ends it, its victims end too."""
+"""A minute of `make torture`: the real service under faults of every kind."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from tests.acceptance.processes import clean_environment
 from tests.postgres import Databases
+from tests.tortured import torture
 from torture.answers import CUT_OFF, MARK, Ask, judge_answers
 from torture.judge import Books
 from torture.table import Part
-
-SEED = 20261125
-WAYS_TO_END = [signal.SIGTERM, signal.SIGINT, *([signal.SIGKILL] if sys.platform == "linux" else [])]
-
-
-@contextmanager
-def torture(folder: Path, *, seconds: int, server: Databases) -> Iterator[subprocess.Popen[str]]:
-    """Run the matrix in a process group of its own, with its files in `folder`; nothing of the group is left."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "torture", "--tied", "--only=matrix", f"--seconds={seconds}", f"--seed={SEED}"],
-        env=clean_environment({"TMPDIR": str(folder), "TEST_DATABASE_URL": server.url}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
 
 
 def figures(table: str) -> dict[str, str]:
@@ -57,36 +27,6 @@ def test_torture__a_minute_buys_nothing_twice_and_loses_nothing(tmp_path: Path, 
     assert (seen["duplicates"], seen["lost"]) == ("0", "0"), printed
     assert min(int(seen[kind]) for kind in ("kills", "stalls", "exceptions")) >= 5, printed
     assert int(seen["purchases"]) >= 3, printed  # many more, where nobody else uses the machine
-
-
-@pytest.mark.parametrize("ending", WAYS_TO_END, ids=lambda ending: ending.name)
-def test_torture__however_it_ends_no_victim_is_left(
-    tmp_path: Path, ending: signal.Signals, postgres_server: Databases
-) -> None:
-    with torture(tmp_path, seconds=600, server=postgres_server) as process:
-        await_first_lives(tmp_path)
-        process.send_signal(ending)
-        process.communicate(timeout=60)
-        assert group_ends(process.pid)
-
-
-def await_first_lives(folder: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not any(b"begun" in trace.read_bytes() for trace in folder.glob("*/matrix/*/*.trace")):
-        assert time.monotonic() < deadline, "no victim came to life"
-        time.sleep(0.05)
-
-
-def group_ends(group: int) -> bool:
-    """Wait until no process of the group is left; False if some are still there after ten seconds."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def judged(ask: Ask, *job_ids: str, retries: dict[str, list[int]] | None = None) -> list[str]:

@@ -53,7 +53,7 @@ def run(module: str, *arguments: str, database_url: str = "") -> subprocess.Comp
 @pytest.mark.parametrize("name", FIGURES)
 def test_bench__measures(
     name: str,
-    postgres_urls: Databases,
+    postgres_server: Databases,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -62,7 +62,7 @@ def test_bench__measures(
     kept = tmp_path / "figures.json"
     small = ("--rounds=1", "--seconds=0.2", "--rows=500", "--load=python")
     monkeypatch.setattr(sys, "argv", ["bench", name, *small, *OPTIONS[name], f"--json={kept}"])
-    monkeypatch.setenv("TEST_DATABASE_URL", postgres_urls.url)
+    monkeypatch.setenv("TEST_DATABASE_URL", postgres_server.url)
     bench.main()
     assert "ERRORS" not in capsys.readouterr().out
     figures = {figure["name"]: figure for figure in json.loads(kept.read_text("utf-8"))["figures"][name]}
@@ -76,9 +76,9 @@ def test_peer__is_left_out_where_it_is_not_installed(tmp_path: Path, monkeypatch
     assert (done.returncode, "`make bench BENCH=peer` installs" in done.stdout) == (0, True), done.stderr
 
 
-def test_simulate__spends_what_was_measured(postgres_urls: Databases, tmp_path: Path) -> None:
+def test_simulate__spends_what_was_measured(postgres_server: Databases, tmp_path: Path) -> None:
     kept = tmp_path / "costs.json"
-    measured = run("bench", "costs", "--rounds=1", "--rows=500", f"--json={kept}", database_url=postgres_urls.url)
+    measured = run("bench", "costs", "--rounds=1", "--rows=500", f"--json={kept}", database_url=postgres_server.url)
     assert measured.returncode == 0, measured.stderr
     held = []
     for turn in ("admit one=1", "admit one=20"):
