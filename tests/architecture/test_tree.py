@@ -2,6 +2,7 @@
 
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,3 +47,12 @@ def test_locks__what_is_shipped_is_what_is_tested() -> None:
         for name in ("-dev", "", "-otel")
     )
     assert len(shipped) > 20 and shipped <= traced <= tested
+
+
+def test_dependencies__each_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["otel"]]
+    [record] = (ROOT / "docs" / "decisions").glob("0009-*.md")
+    rows = re.findall(r"^\| ([a-z0-9-][^|]*) \|[^|]+\| \w", record.read_text("utf-8"), re.MULTILINE)
+    named = {name.partition(" ")[0] for row in rows for name in row.split(", ")}
+    assert named - {"package"} == {re.match(r"[a-z0-9-]+", line)[0] for line in asked}
