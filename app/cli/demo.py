@@ -66,9 +66,8 @@ def demo_command(
             with board(Console(highlight=False)) as shown:
                 job = follow(client, _create(client, image, prompt), shown.add(""))
             _deliver(client, job, out, real=real)
-        _say(f"Page:   {base}/")
         if sys.stdin.isatty() and sys.stdout.isatty() and not once:
-            _say(f"Key:    {key}\nServing until Ctrl-C.")
+            _say(f"Page:   {base}/\nKey:    {key}\nServing until Ctrl-C.")
             _wait_for_interrupt()
 
 

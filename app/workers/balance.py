@@ -8,9 +8,17 @@ from app.db import gate
 from app.db.engine import Connection, Database
 from app.domain.errors import UpstreamFailure
 from app.upstream.client import UpstreamClient
+from app.upstream.wire import Balance
 from app.workers.loop import Duty
 
 log = structlog.get_logger()
+
+
+async def look(db: Database, upstream: UpstreamClient) -> Balance:
+    """Ask for the balance, and keep it for operators to see; raise UpstreamFailure where it can't be read."""
+    balance = await upstream.balance()
+    await db.write(lambda conn: gate.note_balance(conn, balance.micros, now=db.now(conn)))
+    return balance
 
 
 class Accountant(Duty):
@@ -29,11 +37,9 @@ class Accountant(Duty):
         if not await self._db.read(self._is_due):
             return False
         try:
-            balance = await self._upstream.balance()
+            await look(self._db, self._upstream)
         except UpstreamFailure as failure:
             log.info("balance_not_read", error=failure.message)
-            return False
-        await self._db.write(lambda conn: gate.note_balance(conn, balance.micros, now=self._db.now(conn)))
         return False
 
     def _is_due(self, conn: Connection) -> bool:

@@ -10,6 +10,7 @@ from app.db.gate import Gate
 from app.domain.errors import Refusal, Refused, UpstreamFailure
 from app.domain.retry import LONGEST_OUTAGE_PAUSE_SECONDS, backoff
 from app.upstream.client import UpstreamClient
+from app.workers.balance import look
 from app.workers.loop import Duty
 
 log = structlog.get_logger()
@@ -27,10 +28,13 @@ class Prober(Duty):
     def __init__(self, db: Database, upstream: UpstreamClient) -> None:
         self._db = db
         self._upstream = upstream
+        self._told: str | None = None
 
     async def run_once(self) -> bool:
-        """Probe if it is time to; never more than one replica at once."""
-        if not await self._db.read(lambda conn: _is_due(gate.read(conn), self._db.now(conn))):
+        """Say so if submissions have begun or ceased to hold. Probe if it is time to; only one replica does."""
+        state, now = await self._db.read(lambda conn: (gate.read(conn), self._db.now(conn)))
+        self._tell(state.reason)
+        if not _is_due(state, now):
             return False
         held = await self._db.write(lambda conn: gate.claim_probe(conn, now=self._db.now(conn), pause=PROBE_PAUSE))
         if held is not None:
@@ -38,10 +42,17 @@ class Prober(Duty):
             await self._db.write(lambda conn: self._note(conn, held, trouble))
         return False
 
+    def _tell(self, reason: str | None) -> None:
+        if reason is not None and reason != self._told:
+            log.warning("submissions_held", reason=reason)
+        elif reason is None and self._told is not None:
+            log.info("submissions_go_on")
+        self._told = reason
+
     async def _trouble(self, held: Gate) -> str | None:
         """Return why no job should try yet; None if one may."""
         try:
-            balance = await self._upstream.balance()
+            balance = await look(self._db, self._upstream)
         except Refused as refused:
             return "upstream_key_refused" if refused.refusal is Refusal.BAD_KEY else "upstream_forbidden"
         except UpstreamFailure as failure:

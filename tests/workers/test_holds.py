@@ -5,6 +5,7 @@ from typing import Any
 import httpx2
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from app.db import claims, gate
 from app.domain.states import JobState
@@ -226,3 +227,20 @@ async def test_balance__is_kept_with_its_time_and_asked_for_once_by_all(room: Ro
     async with UpstreamClient(room.url, api_key=SecretStr("another-key")) as refused:
         await Accountant(room.db, refused).run_once()
     assert (await room.db.read(gate.read)).balance_micros == 11_000_000
+
+
+async def test_hold__is_told_in_the_log_with_the_balance_kept_that_was_seen_meanwhile(room: Room) -> None:
+    set_balance(room, 1.0)
+    await room.create("A boat", estimated_micros=2_500_000, estimate_basis="price_list")
+    with capture_logs() as lines:
+        await room.beat("accountant", "prober", "submitter", "prober", "prober")
+        set_balance(room, 2.0)
+        room.clock.pass_seconds(31)
+        await room.beat("prober")
+        seen = (await room.db.read(gate.read)).balance_micros
+        set_balance(room, 100.0)
+        room.clock.pass_seconds(601)
+        await room.beat("prober", "submitter", "prober", "prober")
+    assert seen == 2_000_000
+    told = [(line["event"], line.get("reason")) for line in lines if line["event"].startswith("submissions_")]
+    assert told == [("submissions_held", "upstream_out_of_credits"), ("submissions_go_on", None)]
