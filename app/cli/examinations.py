@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from app.cli.ailments import is_public
 from app.cli.finding import Finding, doubtful, failed, fine
-from app.db import gate, inspection, schema, webhooks
+from app.db import gate, inspection, overview, schema, webhooks
 from app.db.engine import Connection, Database
 from app.domain.errors import MediaError, ReelayError, SettingsError, StorageFailed
 from app.domain.sealing import Sealer
@@ -63,7 +63,7 @@ async def database(settings: Settings) -> list[Finding]:
             return [
                 fine("database", f"{_place(settings)} answers."),
                 *(_sqlite(db, await db.read(inspection.journal)) if db.is_sqlite else ()),
-                *await db.read(lambda conn: _schema(conn, settings)),
+                *await db.read(lambda conn: _schema(conn, settings, now=db.now(conn))),
             ]
     except SettingsError as error:
         return [failed("database", str(error), "Mend the setting or the folder that it names.")]
@@ -106,7 +106,7 @@ def _file_system(path: Path) -> str:
     return max(found, default=(0, ""))[1]
 
 
-def _schema(conn: Connection, settings: Settings) -> list[Finding]:
+def _schema(conn: Connection, settings: Settings, *, now: datetime) -> list[Finding]:
     has, newest = schema.current(conn), schema.head()
     if not schema.is_ready(conn):
         sentence = f"Its schema is at {has or 'nothing'}; this build needs {newest}."
@@ -124,7 +124,7 @@ def _schema(conn: Connection, settings: Settings) -> list[Finding]:
     elif made_for == "sandbox" and is_public(settings):
         sentence = f"It holds simulated videos, and REELAY_PUBLIC_URL is {settings.public_url}: nothing there is real."
         found.append(doubtful("database", sentence, "Serve from another database for real, or unset that setting."))
-    return [*found, *_held(conn)]
+    return [*found, *_held(conn), *_silent(conn, now)]
 
 
 def _held(conn: Connection) -> list[Finding]:
@@ -141,6 +141,16 @@ def _held(conn: Connection) -> list[Finding]:
         sentence = f"Since {_time(hold.held_since)} jobs of {hold.model} wait: {hold.reason}."
         found.append(doubtful("upstream", sentence, mend))
     return found
+
+
+def _silent(conn: Connection, now: datetime) -> list[Finding]:
+    """Return the workers that neither speak nor said that they stop."""
+    mend = "End it if it still runs there, and start another: what it was doing is taken up by any worker."
+    return [
+        doubtful("workers", f"{worker.id} was last heard at {_time(worker.seen_at)}: it hangs, or was killed.", mend)
+        for worker in overview.workers_seen(conn)
+        if now - worker.seen_at > LIVELY
+    ][:MOST_NAMED]
 
 
 def _time(moment: datetime) -> str:

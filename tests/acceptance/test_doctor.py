@@ -187,6 +187,19 @@ def test_storage__a_folder_and_workers_on_other_hosts(folder: Path, monkeypatch:
     assert (doubt.level, "elsewhere" in doubt.message, "yesterday" in doubt.message) == ("warn", True, False)
 
 
+def test_database__a_worker_that_hangs_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reelay("migrate", folder=folder).returncode == 0
+
+    def beats(conn: Any, db: Database) -> None:
+        for worker, minutes in (("here:1:a", 1), ("there:2:b", 3), ("ended:3:c", 3)):
+            deployment.beat(conn, worker, now=db.now(conn) - timedelta(minutes=minutes))
+        deployment.retire(conn, "ended:3:c")
+
+    with_database(beats)
+    [doubt] = [finding for finding in examine(examinations.database) if finding.check == "workers"]
+    assert (doubt.level, doubt.message.split()[0]) == ("warn", "there:2:b")
+
+
 def with_database(work: Any) -> None:
     db = Database(Settings.load().sqlalchemy_url)
     with db.transaction() as conn:

@@ -58,7 +58,9 @@ function Counts({ standing, upstream }) {
 }
 
 function Rest({ standing: { month, workers, webhooks, at } }) {
-  const alive = workers.filter(({ seen_at: seen }) => new Date(at) - new Date(seen) < ALIVE_SECONDS * 1000);
+  const isAlive = ({ seen_at: seen }) => new Date(at) - new Date(seen) < ALIVE_SECONDS * 1000;
+  const lastSeen = (some) => ago(some.map(({ seen_at: seen }) => seen).sort().at(-1), at);
+  const [alive, silent] = [workers.filter(isAlive), workers.filter((one) => !isAlive(one))];
   return html`<section class="card stack" aria-labelledby="month-title">
     <div class="spread"><h2 id="month-title">This month</h2><a href="#/operator/spending">Spending</a></div>
     <${Spent} usd=${month.spent_usd} budget=${month.budget_usd} />
@@ -66,7 +68,8 @@ function Rest({ standing: { month, workers, webhooks, at } }) {
     <dl class="facts">
       <dt>Reserved</dt><dd class="number">${dollars(month.reserved_usd)}</dd>
       ${month.budget_usd === null && html`<dt>Budget</dt><dd>Not every project has one. <a href="#/operator/projects">Set them</a></dd>`}
-      <dt>Workers</dt><dd>${alive.length ? `${alive.length} at work, seen ${ago(alive.map(({ seen_at: seen }) => seen).sort().at(-1), at)}` : html`<strong class="bad-word">None runs: start reelay worker</strong>`}</dd>
+      <dt>Workers</dt><dd>${alive.length ? `${alive.length} at work, seen ${lastSeen(alive)}` : html`<strong class="bad-word">None runs: start reelay worker</strong>`}${
+        silent.length > 0 && `; ${silent.length} silent, last heard ${lastSeen(silent)}`}</dd>
       <dt>Webhooks</dt><dd><a href="#/operator/deliveries">${webhooks.owed ? `${webhooks.owed} owed` : "None owed"}</a>${
         webhooks.oldest_due_at && new Date(webhooks.oldest_due_at) < new Date(at) ? `, ${age(webhooks.oldest_due_at, at)} late` : ""}${
         webhooks.disabled_endpoints > 0 ? `, ${plural(webhooks.disabled_endpoints, "endpoint")} disabled` : ""}</dd>
