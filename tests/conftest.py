@@ -1,5 +1,6 @@
 """What every layer's tests share: a database of each kind, its schema built by the migrations."""
 
+import gc
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -66,6 +67,12 @@ class Emptied:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: at the end all others would wait for it."""
     items.sort(key=lambda item: "torture" not in item.path.name)
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded and collected stays to the end: looking through it for garbage is in vain."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
