@@ -55,10 +55,7 @@ class Role:
 def prepare_database(db: Database, *, mode: Mode) -> str:
     """Bring a SQLite schema up to date, refuse an old Postgres one, and return the deployment id."""
     with db.transaction() as conn:
-        if db.is_sqlite and not schema.is_ready(conn):
-            schema.upgrade(conn)
-        elif not schema.is_ready(conn):
-            raise SettingsError("The database's schema is older than this build. Run `reelay migrate` first.")
+        schema.make_ready(conn)
         try:
             return deployment.stamp(conn, mode=mode, now=db.now(conn))
         except deployment.ModeMismatch as mismatch:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.limits import Budget, InFlight, Models, PerMinute, limits_of, per_minute
+from app.cli.terminal import AsJson
 from app.db import access, acts, ledger, revoking, schema, sign_in
 from app.db.access import Key, Project
 from app.db.engine import Connection
@@ -24,7 +24,6 @@ from app.settings import Settings, open_database
 projects = typer.Typer(help="Projects own jobs, keys and limits.", no_args_is_help=True)
 keys = typer.Typer(help="Keys open a project's jobs.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Expires = Annotated[str | None, typer.Option(help="A span such as 90d, 12h or 30m; by default never.")]
 _SPANS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -197,10 +196,7 @@ def transaction() -> Iterator[tuple[Connection, datetime]]:
     db = open_database(Settings.load())
     try:
         with db.transaction(by=ON_THE_HOST) as conn:
-            if db.is_sqlite:
-                schema.upgrade(conn)
-            elif not schema.is_ready(conn):
-                raise SettingsError("The database's schema is older than this build. Run `reelay migrate` first.")
+            schema.make_ready(conn)
             yield conn, db.now(conn)
     finally:
         db.close()
@@ -246,11 +242,10 @@ def _key(key: Key) -> dict[str, Any]:
 def _show(rows: list[dict[str, Any]], *, as_json: bool, single: bool = False) -> None:
     """Print rows for people, or as JSON: one object for a single one, else a list."""
     if as_json:
-        print(json.dumps(rows[0] if single else rows, default=_plain, indent=2), file=sys.stdout)  # noqa: T201
+        typer.echo(json.dumps(rows[0] if single else rows, default=_plain, indent=2))
         return
     for row in rows:
-        shown = "  ".join(f"{name}={_plain(value)}" for name, value in row.items() if value is not None)
-        print(shown, file=sys.stdout)  # noqa: T201
+        typer.echo("  ".join(f"{name}={_plain(value)}" for name, value in row.items() if value is not None))
 
 
 def _plain(value: Any) -> str:

@@ -67,7 +67,7 @@ def demo_command(
                 job = follow(client, _create(client, image, prompt), shown.add(""))
             _deliver(client, job, out, real=real)
         if sys.stdin.isatty() and sys.stdout.isatty() and not once:
-            _say(f"Page:   {base}/\nKey:    {key}\nServing until Ctrl-C.")
+            typer.echo(f"Page:   {base}/\nKey:    {key}\nServing until Ctrl-C.")
             _wait_for_interrupt()
 
 
@@ -81,7 +81,7 @@ def _server(folder: Path, *, real: bool) -> Iterator[str]:
     kept |= {"REELAY_DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", *([] if real else ["--sandbox"])]
     log = folder / "reelay.log"
-    _say(f"Starting Reelay ({'the real upstream' if real else 'sandbox: nothing is spent'}); its log: {log}")
+    typer.echo(f"Starting Reelay ({'the real upstream' if real else 'sandbox: nothing is spent'}); its log: {log}")
     with log.open("w") as file:
         process = subprocess.Popen(
             command, env=kept, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
@@ -171,19 +171,15 @@ def _deliver(client: Service, job: dict[str, Any], out: Path, *, real: bool) -> 
         raise SettingsError(f"The job {job['id']} {job['status']}: {why(job)}")
     save(client, job, out, force=True, seen=lambda _: None)
     video, cost = job["video"], job["cost"]["charged_usd"]
-    _say(
+    typer.echo(
         f"Video:  {out.absolute()} ({video['width']}x{video['height']}, {video['duration_seconds']:g} s, "
         f"{video['size_bytes'] / 1e6:.1f} MB)"
     )
-    _say(f"Cost:   {cost:.2f} USD" + ("" if real else " on the real upstream; here nothing was spent"))
+    typer.echo(f"Cost:   {cost:.2f} USD" + ("" if real else " on the real upstream; here nothing was spent"))
 
 
 def _wait_for_interrupt() -> None:
     try:
         signal.pause()
     except KeyboardInterrupt:
-        _say("")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True, file=sys.stdout)  # noqa: T201  # the command line speaks by printing
+        typer.echo("")

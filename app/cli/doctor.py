@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Annotated
@@ -44,7 +43,7 @@ def doctor_command(*, as_json: Annotated[bool, typer.Option("--json", help="Prin
     overdue: set[str] = set()
     if settings is not None:
         findings, overdue = asyncio.run(examined(settings, CHECKS))
-    print(rendered(without_secrets(findings, settings), as_json=as_json), flush=True, file=sys.stdout)  # noqa: T201
+    typer.echo(rendered(without_secrets(findings, settings), as_json=as_json))
     status = 1 if any(finding.level == "fail" for finding in findings) else 0
     if overdue:
         os._exit(status)  # a check that hangs in a thread would keep the process from ending

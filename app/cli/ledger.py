@@ -1,7 +1,6 @@
 """reelay ledger: hold our books against the upstream's account."""
 
 import asyncio
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -9,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from app import back_room
+from app.cli import terminal
 from app.cli.exits import Away, Exit
+from app.cli.restoring import moment_of
 from app.db import schema
 from app.domain.actor import ON_THE_HOST
 from app.domain.errors import Refused, SettingsError, UpstreamFailure
@@ -38,7 +39,7 @@ def check_command(
     shared_key: Annotated[
         bool, typer.Option("--shared-key", help="Others buy with this key too: what is not ours is no difference.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: terminal.AsJson = False,
 ) -> None:
     """Compare the ledger with the upstream's transactions, book what they know better, and report every difference.
 
@@ -49,7 +50,7 @@ def check_command(
     if shared_key:
         found = [difference for difference in found if difference.finding != "unknown_purchase"]
     if as_json:
-        typer.echo(json.dumps([_plain(difference) for difference in found], indent=2))
+        terminal.show_json([_plain(difference) for difference in found])
     else:
         for difference in found:
             typer.echo(_line(difference))
@@ -61,8 +62,7 @@ def check_command(
 async def _check(settings: Settings, *, since: datetime | None) -> list[Difference]:
     db = open_database(settings)
     try:
-        if not await db.read(schema.is_ready):
-            raise SettingsError("The database's schema is older than this build. Run `reelay migrate` first.")
+        await db.write(schema.make_ready)
         start = since or await db.read(db.now) - LOOK_BACK
         async with back_room.upstream(settings) as upstream:
             return await check(db, upstream, since=start, by=ON_THE_HOST)
@@ -75,11 +75,7 @@ async def _check(settings: Settings, *, since: datetime | None) -> list[Differen
 
 
 def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(f"--since {text!r}: write a time such as 2026-11-01 or 2026-11-01T09:30:00Z.") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = moment_of(text)
     if moment > datetime.now(UTC) + timedelta(days=1):
         raise SettingsError(f"--since {text!r} is in the future.")
     return moment

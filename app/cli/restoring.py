@@ -50,5 +50,5 @@ def moment_of(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise SettingsError(f"--since {text!r}: write a time such as 2026-11-25T09:30:00Z.") from None
+        raise SettingsError(f"--since {text!r}: write a time such as 2026-11-01 or 2026-11-01T09:30:00Z.") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -76,12 +76,12 @@ def serve_command(
                 development.guess_durations(settings, median_seconds=SANDBOX_MEDIAN_SECONDS / sandbox_speed)
             else:
                 _say_what_costs(settings)
-            _say(f"Reelay listens on {base}" + (" (sandbox: simulated videos, no money)" if sandbox else ""))
+            typer.echo(f"Reelay listens on {base}" + (" (sandbox: simulated videos, no money)" if sandbox else ""))
             if development_key is not None:
-                _say(f"Development key: {development_key}")
+                typer.echo(f"Development key: {development_key}")
 
         run(serve(settings, role, listener=listener, ready=ready))
-    _say("Reelay has stopped.")
+    typer.echo("Reelay has stopped.")
 
 
 def worker_command(
@@ -106,11 +106,11 @@ def worker_command(
         loading.end()
         _say_what_costs(settings)
         if listener is not None:
-            _say("Metrics at http://{}:{}/metrics".format(*listener.getsockname()[:2]))
-        _say("Reelay works.")
+            typer.echo("Metrics at http://{}:{}/metrics".format(*listener.getsockname()[:2]))
+        typer.echo("Reelay works.")
 
     run(work(settings, Role(api=False), listener=listener, ready=ready))
-    _say("Reelay has stopped.")
+    typer.echo("Reelay has stopped.")
 
 
 def check_worker(settings: Settings) -> None:
@@ -121,14 +121,14 @@ def check_worker(settings: Settings) -> None:
         with db.transaction() as conn:
             beat_at, now = deployment.last_beat(conn, host=socket.gethostname()), db.now(conn)
     except Unavailable as error:
-        _say(f"Nothing is known about the worker. {error.message}")
+        typer.echo(f"Nothing is known about the worker. {error.message}")
         return
     finally:
         db.close()
     if beat_at is None or now - beat_at > SILENCE:
-        _say("The worker of this host is silent." if beat_at is None else f"The worker was last heard at {beat_at}.")
+        typer.echo("This host's worker is silent." if beat_at is None else f"The worker was last heard at {beat_at}.")
         raise typer.Exit(1)
-    _say("The worker lives.")
+    typer.echo("The worker lives.")
 
 
 def sandbox_command(context: typer.Context) -> None:
@@ -153,16 +153,16 @@ def migrate_command(
             if to not in ("head", "base") and to not in schema.revisions():
                 raise SettingsError(f"--to {to!r}: this build knows {', '.join(schema.revisions())}.")
             if check:
-                found = schema.differences(conn)
-                _say(json.dumps([str(difference) for difference in found]) if found else "The schema fits this build.")
-                if found:
+                if found := schema.differences(conn):
+                    typer.echo(json.dumps([str(difference) for difference in found]))
                     raise typer.Exit(1)
+                typer.echo("The schema fits this build.")
                 return
             if down:
                 schema.downgrade(conn, to=to)
             else:
                 schema.upgrade(conn, to=to)
-            _say(f"The schema is at {schema.current(conn) or 'nothing'}.")
+            typer.echo(f"The schema is at {schema.current(conn) or 'nothing'}.")
     finally:
         db.close()
 
@@ -188,7 +188,7 @@ def _refuse_key(settings: Settings) -> None:
 
 def _say_what_costs(settings: Settings) -> None:
     parts = urlsplit(settings.upstream_url)
-    _say(f"Real upstream {parts.scheme}://{parts.netloc.rpartition('@')[2]}: jobs cost money.")
+    typer.echo(f"Real upstream {parts.scheme}://{parts.netloc.rpartition('@')[2]}: jobs cost money.")
 
 
 def _with_sandbox(settings: Settings, url: str) -> Settings:
@@ -224,7 +224,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _say(line: str) -> None:
-    print(line, flush=True, file=sys.stdout)  # noqa: T201  # the command line speaks by printing

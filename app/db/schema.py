@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.db.tables import metadata
+from app.domain.errors import SettingsError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -67,6 +68,15 @@ def is_ready(conn: Connection) -> bool:
         return False
     known = revisions()
     return revision == known[0] or revision not in known
+
+
+def make_ready(conn: Connection) -> None:
+    """Bring the schema of SQLite up to date; raise SettingsError for an old one on Postgres, where people migrate."""
+    if is_ready(conn):
+        return
+    if conn.dialect.name != "sqlite":
+        raise SettingsError("The database's schema is older than this build. Run `reelay migrate` first.")
+    upgrade(conn)
 
 
 def differences(conn: Connection) -> list[object]:
