@@ -18,7 +18,7 @@ import av
 import httpx2
 
 ROOT = Path(__file__).parents[1]
-SMALL_ENOUGH_MB = 450
+SMALL_ENOUGH_MB = 400
 WAIT_SECONDS = 90.0
 POST_SECONDS = 14
 """Longer than the ten seconds that Docker gives a container by itself."""
