@@ -20,7 +20,7 @@ from app.media.store import Store
 from app.outbound.download import download
 from app.outbound.guard import Guard
 from app.settings import Settings
-from app.upstream.client import UpstreamClient
+from app.upstream.client import FETCH_TIMEOUT_SECONDS, UpstreamClient
 from app.workers.audit import Auditor
 from app.workers.balance import Accountant
 from app.workers.deliver import Deliverer, Sending
@@ -44,7 +44,7 @@ TIDY_SECONDS = 5.0
 DOWNLOAD_DEADLINE_SECONDS = 900.0
 
 
-def upstream(settings: Settings, *, fetch_timeout_seconds: float = 20) -> UpstreamClient:
+def upstream(settings: Settings, *, fetch_timeout_seconds: float = FETCH_TIMEOUT_SECONDS) -> UpstreamClient:
     """Return the client of the paid API; raise SettingsError for a key or an address that cannot be used."""
     key = settings.upstream_api_key
     if key is None or not key.get_secret_value().strip():

@@ -48,5 +48,5 @@ def _wanted(words: list[str]) -> typer.Typer:
 
 def _complaint(message: str, *, status: Exit) -> int:
     for line in message.splitlines():
-        print(f"reelay: {line}", file=sys.stderr)  # noqa: T201  # the command line speaks by printing
+        typer.echo(f"reelay: {line}", err=True)
     return status

@@ -24,6 +24,7 @@ from app.upstream.usage_log import PAGE_ROWS, LogPage, read_log_page
 
 log = structlog.get_logger()
 
+FETCH_TIMEOUT_SECONDS = 20.0
 _PRICES_PATH = "/v1/models?include=pricing,modalities,capabilities"
 _BALANCE_PATH = "/v2/billing/detail"
 _LOG_PATH = "/v2/logs"
@@ -46,7 +47,7 @@ class UpstreamClient:
         *,
         api_key: SecretStr,
         submit_timeout_seconds: float = 120,
-        fetch_timeout_seconds: float = 20,
+        fetch_timeout_seconds: float = FETCH_TIMEOUT_SECONDS,
         connect_timeout_seconds: float = 10,
         definite_statuses: frozenset[int] = DEFINITE_STATUSES,
         transport: httpx2.AsyncBaseTransport | None = None,

@@ -258,6 +258,7 @@ def test_demo__with_real_money_asks_for_consent(folder: Path) -> None:
         expect_a_second(f"sqlite:///{folder}/data/demo-real/reelay.db")
         bought = reelay("demo", "--real", "--out", out, folder=folder, **real, REELAY_ACCEPT_COST_USD="2.50")
         assert bought.returncode == 0, bought.stderr
+        assert "Page:" not in bought.stdout, "nobody stays to serve it"
         assert ledger(upstream)["count"] == 1
         assert (folder / "out.mp4").stat().st_size > 1000
 

@@ -127,6 +127,13 @@ def test_doctor__a_refused_key_is_the_upstreams_word(folder: Path) -> None:
 # --- single checks
 
 
+@pytest.mark.parametrize("key", [" ", "two words"])
+def test_upstream__a_key_that_no_request_could_carry(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("REELAY_UPSTREAM_API_KEY", key)
+    [failure] = examine(provider.upstream)
+    assert (failure.level, "REELAY_UPSTREAM_API_KEY" in failure.message) == ("fail", True)
+
+
 @pytest.mark.parametrize(("balance", "level"), [("0", "fail"), ("2.5", "warn"), ("100", "ok")])
 def test_upstream__an_empty_account_buys_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch, balance: str, level: str

@@ -121,8 +121,9 @@ def test_upgrade__from_an_older_schema(house: Deployment, database_url: str | No
     house.run("migrate", "--down", "--to", older)
     if database_url is not None:
         settings = {name: value for name, value in house.environment.items() if name != "REELAY_DATA_DIR"}
-        refusal = complaint(reelay("serve", "--port", "0", folder=house.folder, **settings))
-        assert "older than this build. Run `reelay migrate` first." in refusal
+        for command in (["serve", "--port", "0"], ["projects", "list"]):
+            refusal = complaint(reelay(*command, folder=house.folder, **settings))
+            assert "older than this build. Run `reelay migrate` first." in refusal
         carry_out(block("Migrate", holding="--check").partition("reelay migrate --down")[0], house)
     process.start()
     with client_for(base, key) as client:

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
 
+from app.db import deployment
 from tests.browser.axe import examine
 from tests.browser.conftest import Reelay
 from tests.browser.person import Person
@@ -156,6 +158,15 @@ def test_delivery__that_was_given_up_is_sent_again(operator: Person, ask: Ask) -
     operator.sees_text("2 attempts", within=".rows")
     assert len(ask("GET", "/v1/admin/deliveries")["data"][0]["attempts"]) == 2
     ask("DELETE", f"/v1/webhooks/{hook}")
+
+
+def test_worker__that_fell_silent_is_counted(reelay: Reelay, operator: Person) -> None:
+    with reelay.database() as conn:
+        deployment.beat(conn, "gone:1:a", now=datetime.now(UTC) - timedelta(minutes=5))
+    operator.sees_text("1 at work", within="[aria-labelledby=month-title]")
+    operator.sees_text("; 1 silent, last heard 5 min ago", within="[aria-labelledby=month-title]")
+    with reelay.database() as conn:
+        deployment.retire(conn, "gone:1:a")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

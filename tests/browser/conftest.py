@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from app.db.engine import Connection, Database
 from tests.acceptance.processes import Process, clean_environment
 from tests.browser.chromium import Chromium, Page
 from tests.browser.person import Person
@@ -36,6 +37,13 @@ class Reelay:
         headers = {"Authorization": f"Bearer {key}", "X-Request-Id": OURS}
         self.client = httpx2.Client(base_url=base, headers=headers, timeout=60)
         self.run("projects", "limit", "development", "--requests-per-minute", "600")
+
+    @contextmanager
+    def database(self) -> Iterator[Connection]:
+        """A transaction on the service's own database, for what no request brings about."""
+        opened = Database(f"sqlite:///{self._environment['REELAY_DATA_DIR']}/reelay.db")
+        with closing(opened), opened.transaction() as conn:
+            yield conn
 
     def run(self, *arguments: str) -> str:
         """Run a short command beside it and return what it printed."""
