@@ -17,7 +17,7 @@ from app.db.tables import projects
 from app.db.tables import submissions as submissions_table
 from app.domain.job import Job, Submission
 from app.domain.pacing import Pace
-from app.domain.states import OCCUPYING, JobState
+from app.domain.states import OCCUPYING, WATCHED, JobState
 
 T = jobs_table.c
 TRIAL_PAUSE = timedelta(seconds=150)
@@ -167,7 +167,7 @@ def _next_of(conn: Connection, project_id: str, *, now: datetime, limit: int, cl
     return [as_job(row) for row in conn.execute(query)]
 
 
-_WATCHED = (one_of(T.state, [JobState.ABANDONED, JobState.GENERATING]), T.generation_id.is_not(None))
+_WATCHED = (one_of(T.state, WATCHED), T.generation_id.is_not(None))
 
 
 _DUE_POLLS = (
@@ -268,7 +268,7 @@ def answered_late(conn: Connection, *, limit: int = 100) -> list[Job]:
     )
     query = (
         sa.select(jobs_table)
-        .where(one_of(T.state, [JobState.ABANDONED, JobState.UNCONFIRMED]), T.generation_id.is_(None), answered)
+        .where(*jobs.IN_DOUBT, answered)
         .order_by(T.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

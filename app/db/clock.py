@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from app.db.columns import one_of
 from app.db.tables import gate, jobs, log_reader, model_holds
 from app.domain.retry import LONGEST_PAUSE_SECONDS, LONGEST_SAVE_PAUSE_SECONDS, TOO_LARGE_PAUSE_SECONDS
-from app.domain.states import JobState
+from app.domain.states import WATCHED, JobState
 
 LONGEST_HOLD = timedelta(seconds=LONGEST_PAUSE_SECONDS)
 LONGEST_IN_QUEUE = 2 * LONGEST_HOLD
@@ -35,7 +35,7 @@ def pull_back(conn: Connection, *, now: datetime, lease: timedelta) -> int:
 
     `lease` is how long leases last here. Nothing is found, and nothing written, while the clock only goes forward.
     """
-    polled = one_of(T.state, [JobState.ABANDONED, JobState.GENERATING])
+    polled = one_of(T.state, WATCHED)
     saved = one_of(T.state, [JobState.SAVING])
     longest_to_save = sa.case(
         (T.wait_reason == "result_too_large", now + LONGEST_FOR_TOO_LARGE), else_=now + LONGEST_TO_SAVE

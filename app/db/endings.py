@@ -12,17 +12,16 @@ from app.db.jobs import Owner, as_job, get, note
 from app.db.tables import jobs
 from app.domain.errors import Conflict
 from app.domain.job import Job
-from app.domain.states import TERMINAL, JobState, public_status
+from app.domain.states import RETRYABLE, TERMINAL, JobState, public_status
 
 T = jobs.c
-RETRYABLE = (JobState.FAILED, JobState.CANCELED, JobState.ABANDONED)
 
 
 def live_retry(conn: Connection, job_id: str) -> Job | None:
     """Return the retry of the job that has not failed or been canceled itself, if there is one."""
     query = (
         sa.select(jobs)
-        .where(T.retried_from == job_id, T.state.not_in(RETRYABLE), T.deleted_at.is_(None))
+        .where(T.retried_from == job_id, T.state.not_in(sorted(RETRYABLE)), T.deleted_at.is_(None))
         .order_by(T.id.desc())
     )
     row = conn.execute(query.limit(1)).one_or_none()

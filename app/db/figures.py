@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from app.db import deployment, gate, log_reader
 from app.db.columns import one_of
 from app.db.engine import Database
+from app.db.jobs import IN_DOUBT
 from app.db.tables import deliveries, jobs, months, projects, webhooks
 from app.domain.figures import Backlog, Books, Crowd, Doubts, Ended, Figures
 from app.domain.money import month_of
@@ -42,7 +43,7 @@ DOUBTS = sa.select(
     sa.func.count(),
     sa.func.count(T.search_ended_at),
     sa.func.coalesce(sa.func.sum(sa.func.coalesce(T.estimated_micros, T.each_micros, T.reserved_micros)), 0),
-).where(*log_reader.IN_DOUBT)
+).where(*IN_DOUBT)
 _IN_USE = M.spent_micros + M.reserved_micros
 _NEARLY = sa.and_(projects.c.archived_at.is_(None), 9 * projects.c.monthly_budget_micros <= 10 * _IN_USE)
 BOOKS = sa.select(

@@ -15,7 +15,7 @@ from app.db.signals import POLL, RECONCILE, SAVE, SUBMIT, announce, job_topic
 from app.db.tables import job_files, jobs
 from app.domain.errors import Conflict, NotFound
 from app.domain.job import Job
-from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, TERMINAL, JobState, event_type, may_move
+from app.domain.states import DOUBTFUL, ENDED_FOR_CALLERS, OCCUPYING, TERMINAL, JobState, event_type, may_move
 
 _COLUMNS = [field.name for field in fields(Job)]
 _AS_READ = [column.name for column in jobs.c]
@@ -26,6 +26,7 @@ _WORK_OF = {
     JobState.GENERATING: POLL,
     JobState.SAVING: SAVE,
 }
+IN_DOUBT = (one_of(jobs.c.state, DOUBTFUL), jobs.c.generation_id.is_(None))
 
 
 def as_job(row: Any) -> Job:
@@ -74,8 +75,7 @@ class Filter:
         if self.created_before is not None:
             found.append(jobs.c.created_at < self.created_before)
         if self.unresolved:
-            in_doubt = one_of(jobs.c.state, [JobState.ABANDONED, JobState.UNCONFIRMED])
-            found += [in_doubt, jobs.c.generation_id.is_(None), jobs.c.search_ended_at.is_not(None)]
+            found += [*IN_DOUBT, jobs.c.search_ended_at.is_not(None)]
         found.extend(jobs.c.metadata[key].as_string() == value for key, value in self.metadata.items())
         return found
 

@@ -7,12 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db.columns import PARKED, one_of
-from app.db.jobs import as_job
+from app.db.columns import PARKED
+from app.db.jobs import IN_DOUBT, as_job
 from app.db.submissions import as_submission
 from app.db.tables import jobs, log_reader, strays, submissions
 from app.domain.job import Job, Submission
-from app.domain.states import JobState
 
 READS_PER_MINUTE = 100
 """In one minute of ours; the upstream's limit is 200 in any minute, which two of ours may meet in."""
@@ -54,9 +53,6 @@ _STATE = sa.select(*(log_reader.c[name] for name in ReaderState.__dataclass_fiel
 def state(conn: Connection, *, lock: bool = False) -> ReaderState:
     """Return the row; `lock` keeps it until the transaction ends."""
     return ReaderState(*conn.execute(_STATE.with_for_update() if lock else _STATE).one())
-
-
-IN_DOUBT = (one_of(jobs.c.state, [JobState.ABANDONED, JobState.UNCONFIRMED]), jobs.c.generation_id.is_(None))
 
 
 def doubtful(conn: Connection, *, limit: int = 1000) -> list[tuple[Job, Submission]]:

@@ -9,7 +9,7 @@ from app.db import log_reader
 from app.db.columns import PARKED, one_of
 from app.db.signals import RECONCILE, SUBMIT, announce
 from app.db.tables import jobs, submissions, workers
-from app.domain.states import JobState
+from app.domain.states import UNBOUGHT
 
 T = jobs.c
 PARKED_REASON = "restored_database"
@@ -53,7 +53,7 @@ def park(conn: Connection, *, since: datetime, until: datetime) -> int:
 
     Jobs made from now on are not concerned: nothing can have been bought for them yet.
     """
-    waiting = jobs.update().where(one_of(T.state, [JobState.QUEUED, JobState.SUBMITTING]))
+    waiting = jobs.update().where(one_of(T.state, UNBOUGHT))
     parked = conn.execute(waiting.values(parked=True, wait_reason=PARKED_REASON)).rowcount
     log_reader.park_state(conn, restored_from=since, parked_until=until)
     announce(conn, RECONCILE)

@@ -14,7 +14,7 @@ from app.domain.job import SubmissionState as S
 from app.domain.money import credits_to_micros
 from app.domain.pacing import Pace
 from app.domain.retry import MOST_DOUBTS, Again, GiveUp, Hold, HoldModel, Uncertain, after_doubts, decide
-from app.domain.states import OCCUPYING, JobState
+from app.domain.states import DOUBTFUL, OCCUPYING, JobState
 
 
 def settle(
@@ -27,7 +27,7 @@ def settle(
     anything else moves a submitting job only in the name of the lease that it carries.
     """
     job = jobs.lock(conn, job_id)
-    if job.state not in (JobState.SUBMITTING, JobState.UNCONFIRMED, JobState.ABANDONED):
+    if job.state not in DOUBTFUL | {JobState.SUBMITTING}:
         return None
     submission = latest(conn, job)
     if submission.state is S.ACCEPTED:

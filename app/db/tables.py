@@ -18,7 +18,7 @@ from app.db.standing import (
 )
 from app.db.webhook_tables import attempts, deliveries, webhooks
 from app.domain.job import SubmissionState
-from app.domain.states import ENDED_FOR_CALLERS, OCCUPYING, JobState
+from app.domain.states import DOUBTFUL, ENDED_FOR_CALLERS, OCCUPYING, WATCHED, JobState
 
 __all__ = [
     "Json",
@@ -181,8 +181,8 @@ jobs = sa.Table(
     index("ix_jobs_usage", "project_id", "created_at"),
     index("ix_jobs_queue", "project_id", "priority", "id", where="state = 'queued'"),
     index("ix_jobs_occupying", "project_id", where=words("state", OCCUPYING)),
-    index("ix_jobs_doubtful", "id", where="generation_id IS NULL AND state IN ('abandoned', 'unconfirmed')"),
-    index("ix_jobs_poll", "due_at", where="state IN ('abandoned', 'generating')"),
+    index("ix_jobs_doubtful", "id", where=f"generation_id IS NULL AND {words('state', DOUBTFUL)}"),
+    index("ix_jobs_poll", "due_at", where=words("state", WATCHED)),
     index("ix_jobs_save", "due_at", where="state = 'saving'"),
     index("ix_jobs_lease", "lease_expires_at", where="lease_token IS NOT NULL"),
     index("ix_jobs_start_by", "start_by", where="state = 'queued' AND start_by IS NOT NULL"),

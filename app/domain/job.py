@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from app.domain.states import JobState
+from app.domain.states import DOUBTFUL, JobState
 
 
 class Priority(IntEnum):
@@ -126,7 +126,7 @@ class Job:
     @property
     def is_doubtful(self) -> bool:
         """Whether it may have been bought without our knowing the generation."""
-        return self.generation_id is None and self.state in (JobState.UNCONFIRMED, JobState.ABANDONED)
+        return self.generation_id is None and self.state in DOUBTFUL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

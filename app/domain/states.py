@@ -51,6 +51,18 @@ ENDED_FOR_CALLERS: frozenset[JobState] = TERMINAL | {S.ABANDONED}
 OCCUPYING: frozenset[JobState] = frozenset({S.SUBMITTING, S.UNCONFIRMED, S.GENERATING, S.ABANDONED})
 """States that take one of the upstream's concurrent places."""
 
+UNBOUGHT: frozenset[JobState] = frozenset({S.QUEUED, S.SUBMITTING})
+"""States before a purchase is known. A restored database buys nothing for them until the upstream's log was read."""
+
+DOUBTFUL: frozenset[JobState] = frozenset({S.UNCONFIRMED, S.ABANDONED})
+"""States in which, while no generation is known, nobody can tell whether one was bought."""
+
+WATCHED: frozenset[JobState] = frozenset({S.GENERATING, S.ABANDONED})
+"""States in which the upstream is asked after the generation, once it is known."""
+
+RETRYABLE: frozenset[JobState] = ENDED_FOR_CALLERS - {S.SUCCEEDED}
+"""States of which another job may be made of the same request."""
+
 
 def may_move(frm: JobState, to: JobState) -> bool:
     """Tell whether the table allows the move."""

@@ -1,6 +1,7 @@
 """Cancel, retry, delete."""
 
 import asyncio
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from app.api.callers import Caller
 from app.api.deps import House
+from app.api.schemas import JobRequest
 from app.db import deployment, events, files, jobs
 from app.db.engine import Database
 from app.db.tables import jobs as jobs_table
@@ -109,6 +111,34 @@ async def test_retry__only_of_a_failed_or_canceled_job(
     refused = await client.post(f"/v1/jobs/{job.id}/retry", json={"accept_new_charge": True})
     require_error(refused, 409, code="not_retryable")
     assert count(database, "jobs") == 1
+
+
+WISHES: dict[str, Any] = {
+    "model": MODEL,
+    "input": INPUT,
+    "metadata": {"order": "A-17"},
+    "max_cost_usd": 9.0,
+    "priority": "high",
+    "on_unconfirmed": "resubmit",
+    "start_within_seconds": 600,
+    "webhook_url": "https://93.184.216.34/hook",
+}
+
+
+async def test_retry__keeps_every_wish(client: httpx2.AsyncClient, database: Database, me: Caller) -> None:
+    assert WISHES.keys() == JobRequest.model_fields.keys() - {"reuse"}, "say what a retry makes of a new one"
+    with database.transaction() as conn:
+        price = {"kind": "fixed", "units": [{"price": "2", "unit": "video"}]}
+        deployment.save_prices(conn, etag=None, rules={MODEL: price}, now=database.now(conn))
+    made = await client.post("/v1/jobs", json=WISHES)
+    with database.transaction() as conn:
+        original = jobs.get(conn, made.json()["id"], owner=me.owner)
+    await client.post(f"/v1/jobs/{original.id}/cancel")
+    retried = await client.post(f"/v1/jobs/{original.id}/retry")
+    with database.transaction() as conn:
+        again = jobs.get(conn, retried.json()["id"], owner=me.owner)
+    changed = {field.name for field in fields(again) if getattr(again, field.name) != getattr(original, field.name)}
+    assert changed == {"id", "created_at", "due_at", "start_by", "retried_from"}
 
 
 async def test_retry__keeps_to_the_old_limit_and_span(

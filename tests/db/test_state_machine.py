@@ -41,7 +41,7 @@ from app.domain.job import Job, Submission
 from app.domain.job import SubmissionState as Sub
 from app.domain.pacing import Pace
 from app.domain.signing import Signer
-from app.domain.states import TERMINAL, TRANSITIONS, JobState, event_type
+from app.domain.states import RETRYABLE, TERMINAL, TRANSITIONS, JobState, event_type
 from app.domain.views import Viewer, render_job
 from tests.db.conftest import T0
 from tests.db.modelled_upstream import DEPLOYMENT, Sale, Upstream
@@ -178,10 +178,10 @@ class Machine(RuleBasedStateMachine):
             state = jobs.cancel(self.conn, job.id, owner=Owner(project_id=job.project_id), now=self.now).state
         assert state == AFTER_CANCEL.get(job.state)
 
-    @precondition(lambda self: any(job.state in endings.RETRYABLE for job in self.before.jobs.values()))
+    @precondition(lambda self: any(job.state in RETRYABLE for job in self.before.jobs.values()))
     @rule(pick=PICK, accept=st.booleans())
     def retry(self, pick: int, accept: bool) -> None:
-        job = self.picked([job for job in self.before.jobs.values() if job.state in endings.RETRYABLE], pick)
+        job = self.picked([job for job in self.before.jobs.values() if job.state in RETRYABLE], pick)
         owner = Owner(project_id=job.project_id)
         with self.step():
             if endings.live_retry(self.conn, job.id) is None:

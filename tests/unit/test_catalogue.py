@@ -11,6 +11,7 @@ from app.catalogue.catalogue import DEFAULT_MODEL, Catalogue, Model, load
 from app.catalogue.media import replaced
 from app.domain.errors import InvalidRequest, UnknownModel
 
+ROOT = Path(__file__).parents[2]
 GOOD = {"prompt": "Mona Lisa puts on glasses.", "image_url": "https://example.com/a.jpg"}
 
 
@@ -170,8 +171,12 @@ def test_replaced__leaves_the_original_as_it_was() -> None:
     assert given == {"a": [{"b": "x"}, 1]}
 
 
-def test_catalogue__holds_143_models_and_the_file_is_as_written(models: Catalogue, tmp_path: Path) -> None:
-    assert len(models.models) == 143
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md"])
+def test_catalogue__holds_as_many_models_as_the_pages_say(models: Catalogue, page: str) -> None:
+    assert f" {len(models.models)} models" in (ROOT / page).read_text("utf-8")
+
+
+def test_catalogue__file_is_as_written(tmp_path: Path) -> None:
     facts.write(facts.read(), tmp_path / "models.json")
     assert (tmp_path / "models.json").read_text("utf-8") == facts.FILE.read_text("utf-8")
 

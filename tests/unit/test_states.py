@@ -7,9 +7,12 @@ import pytest
 
 from app.domain.states import (
     BORN,
+    DOUBTFUL,
     ENDED_FOR_CALLERS,
     TERMINAL,
     TRANSITIONS,
+    UNBOUGHT,
+    WATCHED,
     JobState,
     PublicStatus,
     event_type,
@@ -43,6 +46,11 @@ def test_public_status__equals_the_table_in_the_docs() -> None:
 def test_ended_for_callers__is_every_state_that_looks_final() -> None:
     final = {PublicStatus.SUCCEEDED, PublicStatus.FAILED, PublicStatus.CANCELED}
     assert {state for state in JobState if public_status(state) in final} == ENDED_FOR_CALLERS
+
+
+def test_unfinished__each_is_unbought_or_watched_or_in_doubt_or_saved() -> None:
+    """A state that is none of them is left alone after a restore, polled by nobody, searched for by nobody."""
+    assert UNBOUGHT | WATCHED | DOUBTFUL | {JobState.SAVING} == set(JobState) - TERMINAL
 
 
 def test_states_of__part_the_states_without_overlap() -> None:
