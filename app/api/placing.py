@@ -141,6 +141,8 @@ async def _through(commit: Coroutine[Any, Any, Made | Creation]) -> Made | Creat
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        if (cut_off := asyncio.current_task()) is not None:
+            cut_off.uncancel()  # or Python 3.11.2 takes the end of a later timeout for this cancelation
         return await task
 
 

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from app.cli import pictures, progress, report, service, terminal
-from app.cli.batch import Batch, Work, say_how_to_resume
+from app.cli.batch import Batch, Work
 from app.cli.exits import Exit, Refused, worst
 from app.cli.finishing import finish
 from app.cli.models import complete_model
@@ -116,8 +116,6 @@ def _make(
 
     code = batch.run(step)
     report.tell(works, as_json=as_json)
-    if code is Exit.INTERRUPTED:
-        say_how_to_resume(works)
     return code
 
 

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from app.cli import progress, report, service, terminal
-from app.cli.batch import Batch, Work, say_how_to_resume
+from app.cli.batch import Batch, Work
 from app.cli.exits import Away, Exit, Refused, worst
 from app.cli.finishing import finish
 from app.cli.generate import Force, Out
@@ -146,8 +146,6 @@ def _stay_with(house: Service, ids: list[str], *, target: Target | None, as_json
 
     code = batch.run(step)
     report.tell(works, as_json=as_json)
-    if code is Exit.INTERRUPTED:
-        say_how_to_resume(works)
     return code
 
 

@@ -6,21 +6,21 @@ from typing import Any
 from rich.text import Text
 
 from app.cli import terminal
-from app.cli.batch import Work
+from app.cli.batch import Work, say_how_to_resume
 from app.cli.exits import Exit
 
 
 def tell(works: list[Work], *, as_json: bool) -> None:
-    """Print what came of each job: results on standard output, what went wrong on standard error."""
+    """Print what came of each job: results on standard output, what went wrong or goes on on standard error."""
     if as_json:
         terminal.show_json([_entry(work) for work in works])
-        return
-    several = len(works) > 1
-    for work in works:
+    for work in [] if as_json else works:
         if work.error is not None:
-            _complain(work, several=several)
+            _complain(work, several=len(works) > 1)
         elif work.code is Exit.OK and work.job is not None:
-            _show_success(work, several=several)
+            _show_success(work, several=len(works) > 1)
+    if any(work.code is Exit.INTERRUPTED for work in works):
+        say_how_to_resume(works)
 
 
 def facts(job: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from app.domain.money import credits_to_micros, usd_to_micros
 from app.domain.transactions import Charge
-from app.upstream.wire import Malformed, model_name, moment, usable_id, whole_credits
+from app.upstream.wire import Malformed, model_name, moment, read_page, usable_id, whole_credits
 
 PAGE_ROWS = 100
 """The most that one request may ask for, as documented."""
@@ -30,16 +30,10 @@ class TransactionPage:
 
 def read_transaction_page(document: Any) -> TransactionPage:
     """Read one answer of `GET /v2/billing/transactions`; raise Malformed for what is no page of rows."""
-    rows = document.get("data") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise Malformed("The transactions have no rows.")
-    pagination = document.get("pagination")
-    more = pagination.get("has_more") if isinstance(pagination, dict) else None
-    if not isinstance(more, bool):
-        raise Malformed("The transactions do not say whether they go on.")
-    cursor = pagination.get("next_cursor") if more else None
-    if more and not (isinstance(cursor, str) and 0 < len(cursor) <= _LONGEST_CURSOR):
-        raise Malformed("The transactions go on without saying where.")
+    rows, pagination = read_page(document, of="The account's ledger")
+    cursor = pagination.get("next_cursor") if pagination["has_more"] else None
+    if pagination["has_more"] and not (isinstance(cursor, str) and 0 < len(cursor) <= _LONGEST_CURSOR):
+        raise Malformed("The account's ledger goes on without saying where.")
     usage = [(row, _charge(row)) for row in rows if row.get("type") == USAGE]
     unreadable = [usable_id(row.get("reference_id")) for row, charge in usage if charge is None]
     return TransactionPage([charge for _, charge in usage if charge is not None], cursor, unreadable)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain.usage_log import LoggedRequest
-from app.upstream.wire import Malformed, model_name, moment, usable_id, whole_credits
+from app.upstream.wire import model_name, moment, read_page, usable_id, whole_credits
 
 PAGE_ROWS = 100
 """The most that one request may ask for, as documented."""
@@ -21,15 +21,8 @@ class LogPage:
 
 def read_log_page(document: Any) -> LogPage:
     """Read one answer of `GET /v2/logs`; raise Malformed for what is no page of rows, whole."""
-    rows = document.get("data") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise Malformed("The usage log has no rows.")
-    pagination = document.get("pagination")
-    more = pagination.get("has_more") if isinstance(pagination, dict) else None
-    if not isinstance(more, bool):
-        # Without it nobody can tell whether the log was read to its end.
-        raise Malformed("The usage log does not say whether it goes on.")
-    return LogPage([_row(row) for row in rows], has_more=more)
+    rows, pagination = read_page(document, of="The usage log")
+    return LogPage([_row(row) for row in rows], has_more=pagination["has_more"])
 
 
 def _row(row: dict[str, Any]) -> LoggedRequest:

@@ -122,6 +122,19 @@ def read_balance(document: Any) -> Balance:
         return Balance(None)
 
 
+def read_page(document: Any, *, of: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return a page's rows and its `pagination`, which says `has_more`; raise Malformed for what is none, whole."""
+    rows, pagination = (
+        (document.get("data"), document.get("pagination")) if isinstance(document, dict) else (None, None)
+    )
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise Malformed(f"{of} has no rows.")
+    if not isinstance(pagination, dict) or not isinstance(pagination.get("has_more"), bool):
+        # Without it nobody can tell whether all of it was read.
+        raise Malformed(f"{of} does not say whether it goes on.")
+    return rows, pagination
+
+
 def is_about(document: Any, *, generation_id: str) -> bool:
     """Tell whether an answer may be about this generation: it names it, or none."""
     named = [found for key in ("id", "generation_id") if (found := usable_id(document.get(key)))]

@@ -16,7 +16,7 @@ from app.domain.actor import Actor
 from app.domain.errors import FetchFailed, UpstreamFailure
 from app.domain.transactions import Charge, Difference, Finding, by_generation
 from app.upstream.client import UpstreamClient
-from app.workers.loop import Duty
+from app.workers.loop import UpstreamDuty
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -58,18 +58,14 @@ class Account:
         return {auditing.head_of(name) for name in names if name is not None}
 
 
-class Auditor(Duty):
+class Auditor(UpstreamDuty):
     """Checks the ledger of the last days, one worker at a time; a second check finds nothing more to book."""
 
     name = "audit"
     interval_seconds = 300.0
     """How often to look whether a check is due."""
     may_be_cut = True
-
-    def __init__(self, db: Database, upstream: UpstreamClient) -> None:
-        self._db = db
-        self._upstream = upstream
-        self._is_first = True
+    _is_first = True
 
     async def run_once(self) -> bool:
         """Check if it is due; not at the start, when there is enough to do."""

@@ -9,7 +9,7 @@ from app.db.engine import Connection, Database
 from app.domain.errors import UpstreamFailure
 from app.upstream.client import UpstreamClient
 from app.upstream.wire import Balance
-from app.workers.loop import Duty
+from app.workers.loop import UpstreamDuty
 
 log = structlog.get_logger()
 
@@ -21,16 +21,12 @@ async def look(db: Database, upstream: UpstreamClient) -> Balance:
     return balance
 
 
-class Accountant(Duty):
+class Accountant(UpstreamDuty):
     """Keeps the balance that the upstream shows, and when it was seen; one replica's look serves all."""
 
     name = "balance"
     interval_seconds = 300.0
     may_be_cut = True
-
-    def __init__(self, db: Database, upstream: UpstreamClient) -> None:
-        self._db = db
-        self._upstream = upstream
 
     async def run_once(self) -> bool:
         """Ask, unless somebody did a moment ago. What could not be read leaves the last balance, with its age."""

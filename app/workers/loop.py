@@ -9,7 +9,9 @@ from typing import Any
 import structlog
 
 from app import metrics
+from app.db.engine import Database
 from app.db.signals import Signals
+from app.upstream.client import UpstreamClient
 
 log = structlog.get_logger()
 LONGEST_PAUSE_SECONDS = 30.0
@@ -37,8 +39,16 @@ class Duty(ABC):
         """Wait for what was started."""
 
 
+class UpstreamDuty(Duty):
+    """A duty that asks the upstream, while no transaction of its own is open."""
+
+    def __init__(self, db: Database, upstream: UpstreamClient) -> None:
+        self._db = db
+        self._upstream = upstream
+
+
 class Crew:
-    """The tasks that a duty has started; each ends by a settle."""
+    """The tasks that a duty has started. Each leaves its row settled, given back, or due again."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()

@@ -17,7 +17,7 @@ from app.domain.pacing import seconds_to_next_poll
 from app.upstream.client import UpstreamClient
 from app.upstream.wire import Generation
 from app.workers.breaker import Breaker
-from app.workers.loop import Crew, Duty
+from app.workers.loop import Crew, UpstreamDuty
 
 log = structlog.get_logger()
 BATCH = 50
@@ -26,7 +26,7 @@ LONGEST_PAUSE_SECONDS = 0.5
 STOP_SECONDS = 2.0
 
 
-class Poller(Duty):
+class Poller(UpstreamDuty):
     """Watches generations. A poll is a snooze, never an attempt: nothing here can fail a job but its own answer."""
 
     name = "poll"
@@ -42,8 +42,7 @@ class Poller(Duty):
         horizon_seconds: float = 24 * 3600,
         empty_patience_seconds: float = 600,
     ) -> None:
-        self._db = db
-        self._upstream = upstream
+        super().__init__(db, upstream)
         self._fixed = fixed_interval_seconds
         self._horizon = timedelta(seconds=horizon_seconds)
         self._empty_patience = timedelta(seconds=empty_patience_seconds)

@@ -3,26 +3,21 @@
 import structlog
 
 from app.db import deployment
-from app.db.engine import Connection, Database
+from app.db.engine import Connection
 from app.domain.errors import UpstreamFailure
-from app.upstream.client import UpstreamClient
-from app.workers.loop import Duty
+from app.workers.loop import UpstreamDuty
 
 log = structlog.get_logger()
 USUAL_SECONDS = 600.0
 SOON_SECONDS = 30.0
 
 
-class PriceKeeper(Duty):
+class PriceKeeper(UpstreamDuty):
     """Reads the public price list every now and then; it costs nothing and needs no key."""
 
     name = "prices"
     interval_seconds = USUAL_SECONDS
     may_be_cut = True
-
-    def __init__(self, db: Database, upstream: UpstreamClient) -> None:
-        self._db = db
-        self._upstream = upstream
 
     async def run_once(self) -> bool:
         """Fetch the list if it changed; try again soon if that failed."""

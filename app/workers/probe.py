@@ -5,30 +5,25 @@ from datetime import datetime, timedelta
 import structlog
 
 from app.db import gate, settling
-from app.db.engine import Connection, Database
+from app.db.engine import Connection
 from app.db.gate import Gate
 from app.domain.errors import Refusal, Refused, UpstreamFailure
 from app.domain.retry import LONGEST_OUTAGE_PAUSE_SECONDS, backoff
-from app.upstream.client import UpstreamClient
 from app.workers.balance import look
-from app.workers.loop import Duty
+from app.workers.loop import UpstreamDuty
 
 log = structlog.get_logger()
 PROBE_PAUSE = timedelta(seconds=30)
 """How long the others wait for a probe's answer: longer than a read may take."""
 
 
-class Prober(Duty):
+class Prober(UpstreamDuty):
     """Looks at the account when a hold says so; once that goes well, one job may try."""
 
     name = "probe"
     interval_seconds = 1.0
     may_be_cut = True
-
-    def __init__(self, db: Database, upstream: UpstreamClient) -> None:
-        self._db = db
-        self._upstream = upstream
-        self._told: str | None = None
+    _told: str | None = None
 
     async def run_once(self) -> bool:
         """Say so if submissions have begun or ceased to hold. Probe if it is time to; only one replica does."""

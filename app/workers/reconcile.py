@@ -16,7 +16,7 @@ from app.domain.job import Job
 from app.domain.usage_log import LoggedRequest, own_attempt, same_model
 from app.upstream.client import UpstreamClient
 from app.upstream.usage_log import PAGE_ROWS
-from app.workers.loop import Duty
+from app.workers.loop import UpstreamDuty
 
 log = structlog.get_logger()
 MOST_PAGES = 2000
@@ -27,7 +27,7 @@ GAPS = 3
 """A pause between two reads of up to so many intervals still counts as watching."""
 
 
-class Reconciler(Duty):
+class Reconciler(UpstreamDuty):
     """The one who asks what became of lost submissions. Any number of replicas read as one."""
 
     name = "reconcile"
@@ -45,8 +45,7 @@ class Reconciler(Duty):
         horizon_seconds: float,
         interval_seconds: float,
     ) -> None:
-        self._db = db
-        self._upstream = upstream
+        super().__init__(db, upstream)
         self._worker = worker
         self._deployment = deployment
         self._window = timedelta(seconds=window_seconds)

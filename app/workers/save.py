@@ -32,7 +32,7 @@ from app.media.video import VideoFacts, inspect
 from app.outbound.download import Downloaded, DownloadTooLarge
 from app.upstream.client import UpstreamClient
 from app.workers.leases import Leasing
-from app.workers.loop import Crew, Duty
+from app.workers.loop import Crew, UpstreamDuty
 
 log = structlog.get_logger()
 Download = Callable[[str, Path], Awaitable[Downloaded]]
@@ -46,7 +46,7 @@ UNAVAILABLE_MESSAGE = (
 )
 
 
-class Saver(Duty):
+class Saver(UpstreamDuty):
     """Copies videos. Our own storage failing only delays; a bad or expired result is asked for anew."""
 
     name = "save"
@@ -63,8 +63,7 @@ class Saver(Duty):
         leasing: Leasing,
         spool: Path,
     ) -> None:
-        self._db = db
-        self._upstream = upstream
+        super().__init__(db, upstream)
         self._store = store
         self._download = download
         self._leasing = leasing

@@ -19,7 +19,7 @@ from app.media.store import ObjectMissing, Store
 from app.upstream.client import UpstreamClient
 from app.upstream.wire import Submitted
 from app.workers.leases import Leasing
-from app.workers.loop import Crew, Duty
+from app.workers.loop import Crew, UpstreamDuty
 from app.workers.marks import Marks
 from app.workers.requote import Requoter
 from app.workers.restored import RestoreWatch
@@ -29,7 +29,7 @@ LOOK_SECONDS = 3.0
 RECORD_PAUSE_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
-class Submitter(Duty):
+class Submitter(UpstreamDuty):
     """Turns queued jobs into generations, never more at once than the upstream allows."""
 
     name = "submit"
@@ -50,8 +50,7 @@ class Submitter(Duty):
         max_in_flight: int,
         requoter: Requoter | None = None,
     ) -> None:
-        self._db = db
-        self._upstream = upstream
+        super().__init__(db, upstream)
         self._store = store
         self._leasing = leasing
         self._marks = marks

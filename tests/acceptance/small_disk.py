@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.machine import lacks
+
 SIZE = "24m"
 HELP = (
-    "A test needs a small file system of its own. Run it as root, allow sudo or user namespaces (unshare -rm), "
+    "It needs a small file system of its own: run it as root, allow sudo or user namespaces (unshare -rm), "
     "or name an empty folder on a disk of about 24 MB in TEST_SMALL_DISK."
 )
 
@@ -74,11 +76,11 @@ def _held(mount: list[str]) -> Iterator[int]:
     try:
         holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except FileNotFoundError:
-        raise AssertionError(HELP) from None
+        lacks(HELP)
     with holder:
         assert holder.stdout is not None
         if holder.stdout.readline() != b"mounted\n":
-            raise AssertionError(HELP)
+            lacks(HELP)
         try:
             yield holder.pid
         finally:

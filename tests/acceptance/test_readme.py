@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from app.cli.command import app as command
 from tests.acceptance.processes import Server, clean_environment
+from tests.machine import lacks
 
 ROOT = Path(__file__).parents[2]
 SHOWN_ADDRESS = "127.0.0.1:8000"
@@ -26,6 +28,8 @@ def bash_blocks(page: str) -> list[str]:
 
 def pasted(page: str, *, server: Server, folder: Path) -> list[str]:
     """Run the page's blocks that call curl, one after the other in one shell; return what each printed."""
+    if shutil.which("curl") is None:
+        lacks("It needs curl.")
     (folder / "app").symlink_to(ROOT / "app")
     blocks = [block for block in bash_blocks(page) if re.search(r"\bcurl\b", block)]
     assert any(SHOWN_ADDRESS in block for block in blocks)

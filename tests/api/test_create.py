@@ -297,7 +297,7 @@ async def test_create__a_commit_in_the_middle_of_a_stop_is_answered(
     await asyncio.sleep(0)
     unreliable.tells_when.set()
     response = await sent
-    assert (response.status_code, count(database, "jobs")) == (201, 1)
+    assert (response.status_code, count(database, "jobs"), sent.cancelling()) == (201, 1, 0)
 
 
 async def test_create__without_a_database_leaves_nothing(
