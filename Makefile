@@ -110,7 +110,7 @@ $(BIN)/pip:
 		fi; \
 	done; \
 	echo "Reelay needs Python 3.11 or newer with its venv module; none of these is: $(PYTHONS)." \
-		"Install it, or name one: make PYTHON=/path/to/python3" >&2; exit 1
+		"Install it (Debian, Ubuntu: python3-venv), or name one: make PYTHON=/path/to/python3" >&2; exit 1
 
 # The clients of test-clients, and what BENCH=peer measures, each by itself and at its newest: 2.x and 3.x of one package
 # do not live together.
