@@ -59,7 +59,7 @@ def upstream(settings: Settings, *, fetch_timeout_seconds: float = FETCH_TIMEOUT
             fetch_timeout_seconds=fetch_timeout_seconds,
         )
     except ValueError as error:
-        raise SettingsError(f"REELAY_UPSTREAM_URL or REELAY_UPSTREAM_API_KEY: {error}") from None
+        raise SettingsError(f"REELAY_UPSTREAM_URL or REELAY_UPSTREAM_API_KEY: {error}.") from None
 
 
 def duties(

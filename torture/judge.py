@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from app.db import tables
 from app.domain.money import credits_to_micros
-from app.domain.states import TERMINAL, TRANSITIONS, JobState
+from app.domain.states import DOUBTFUL, TERMINAL, TRANSITIONS, JobState
 from torture.house import House
 from torture.table import Part
 
@@ -101,8 +101,7 @@ def _no_job_lost(part: Part, books: Books, *, accepted: set[str]) -> None:
 
 
 def _visibly_unconfirmed(job: Any) -> bool:
-    doubtful = job.state in (JobState.UNCONFIRMED, JobState.ABANDONED)
-    return doubtful and job.generation_id is None and job.search_ended_at is not None
+    return job.state in DOUBTFUL and job.generation_id is None and job.search_ended_at is not None
 
 
 def _job_and_its_purchases_agree(part: Part, books: Books, job: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.db import tables
+from app.db.jobs import IN_DOUBT
 from app.domain.states import TERMINAL
 from torture.house import House
 from torture.table import Part
@@ -39,7 +40,7 @@ def come_to_rest(part: Part, house: House, traffic: Traffic, *, seconds: float =
 
 def moving(house: House) -> list[str]:
     """Return up to five jobs that are neither final nor visibly unconfirmed."""
-    unresolved = sa.and_(JOBS.c.state.in_(["unconfirmed", "abandoned"]), JOBS.c.search_ended_at.is_not(None))
+    unresolved = sa.and_(*IN_DOUBT, JOBS.c.search_ended_at.is_not(None))
     query = sa.select(JOBS.c.id, JOBS.c.state).where(JOBS.c.state.not_in(sorted(TERMINAL)), sa.not_(unresolved))
     return [f"{row.id} {row.state}" for row in _read(house, query.limit(5))]
 

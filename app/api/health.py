@@ -1,7 +1,6 @@
 """Is the process alive, and can it serve? Open to everybody, so no secrets, and cached against hammering."""
 
 import asyncio
-from datetime import timedelta
 
 import structlog
 from fastapi import APIRouter
@@ -11,11 +10,11 @@ from starlette.responses import JSONResponse, Response
 from app.api.deps import House, HouseDep
 from app.db import deployment, gate, log_reader, schema
 from app.db.engine import Connection
+from app.db.overview import SILENT_AFTER
 from app.domain.errors import StorageFailed, Unavailable
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["health"])
-SILENCE = timedelta(seconds=60)
 PATIENCE_SECONDS = 5.0
 
 
@@ -82,7 +81,7 @@ def _degrading(conn: Connection, house: House) -> list[str]:
         if number:
             reasons.append(f"{name}: {number}")
     beat_at = deployment.last_beat(conn)
-    if beat_at is None or house.db.now(conn) - beat_at > SILENCE:
+    if beat_at is None or house.db.now(conn) - beat_at > SILENT_AFTER:
         reasons.append("no_worker")
     return reasons
 

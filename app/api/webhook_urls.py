@@ -17,14 +17,14 @@ def require_usable(url: str, *, guard: Guard, param: str) -> None:
         raise _refused(str(error), param=param) from None
 
 
-async def require_public(url: str, *, guard: Guard, param: str) -> None:
+async def require_public(url: str, *, guard: Guard) -> None:
     """Raise InvalidRequest also for a name that leads inside. One that is not known yet may be by the first event."""
-    require_usable(url, guard=guard, param=param)
+    require_usable(url, guard=guard, param="url")
     parsed = guard.check(url)
     try:
         await guard.resolve(parsed.raw_host.decode("ascii"), port_of(parsed))
     except AddressRefused as error:
-        raise _refused(str(error), param=param) from None
+        raise _refused(str(error), param="url") from None
     except (OSError, UnicodeError):
         return
 

@@ -56,7 +56,7 @@ async def create_webhook(request: Request, caller: WebhookMaker, house: HouseDep
     body = await wire.parse_optional(request, cap=house.max_body_bytes)
     asked = asking.read(request, body.fingerprint, idempotency_key=key, caller=caller)
     wish = checked(body.content, schema=WebhookRequest, strict=True)
-    await webhook_urls.require_public(wish.url, guard=house.guard, param="url")
+    await webhook_urls.require_public(wish.url, guard=house.guard)
     creating = partial(_create, asked=asked, wish=wish, caller=caller, house=house)
     hook, secret = await house.db.write(creating, by=caller.actor)
     log.info("webhook_created", webhook_id=hook.id, key_id=caller.key.id)
@@ -146,7 +146,7 @@ async def update_webhook(webhook_id: str, request: Request, caller: WebhookWrite
     given = wish.model_fields_set
     to: dict[str, Any] = {}
     if "url" in given:
-        await webhook_urls.require_public(wish.url, guard=house.guard, param="url")
+        await webhook_urls.require_public(wish.url, guard=house.guard)
         to["url"] = wish.url
     if "events" in given:
         to["events"] = None if wish.events is None else sorted(set(wish.events))

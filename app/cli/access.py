@@ -1,6 +1,5 @@
 """reelay projects and reelay keys: who may come in. Works on the host, beside a running service."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli import terminal
 from app.cli.limits import Budget, InFlight, Models, PerMinute, limits_of, per_minute
 from app.cli.terminal import AsJson
 from app.db import access, acts, ledger, revoking, schema, sign_in
@@ -242,7 +242,7 @@ def _key(key: Key) -> dict[str, Any]:
 def _show(rows: list[dict[str, Any]], *, as_json: bool, single: bool = False) -> None:
     """Print rows for people, or as JSON: one object for a single one, else a list."""
     if as_json:
-        typer.echo(json.dumps(rows[0] if single else rows, default=_plain, indent=2))
+        terminal.show_json(rows[0] if single else rows, plain=_plain)
         return
     for row in rows:
         typer.echo("  ".join(f"{name}={_plain(value)}" for name, value in row.items() if value is not None))

@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 from pydantic import SecretStr
@@ -13,6 +12,7 @@ from pydantic import SecretStr
 from app import telemetry
 from app.cli import ailments, examinations, identity, provider
 from app.cli.finding import Finding, failed
+from app.cli.terminal import AsJson
 from app.domain.errors import SettingsError
 from app.settings import Settings
 
@@ -36,7 +36,7 @@ def register(app: typer.Typer, *, panel: str) -> None:
     app.command("doctor", rich_help_panel=panel)(doctor_command)
 
 
-def doctor_command(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor_command(*, as_json: AsJson = False) -> None:
     """Check this deployment and say what to do. Spends nothing; exit status 1 if something fails."""
     telemetry.configure(level="critical")
     settings, findings = settings_or_findings()

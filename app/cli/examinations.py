@@ -7,7 +7,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +23,6 @@ from app.media.store import Store
 from app.settings import Settings, open_database
 
 PICTURE = Path(__file__).resolve().parents[1] / "web" / "sample.jpg"
-LIVELY = timedelta(minutes=2)
 SAVES_AT_ONCE = 4
 MOST_NAMED = 10
 LEAST_FREE_BYTES = 256 << 20
@@ -149,7 +148,7 @@ def _silent(conn: Connection, now: datetime) -> list[Finding]:
     return [
         doubtful("workers", f"{worker.id} was last heard at {_time(worker.seen_at)}: it hangs, or was killed.", mend)
         for worker in overview.workers_seen(conn)
-        if now - worker.seen_at > LIVELY
+        if now - worker.seen_at > overview.SILENT_AFTER
     ][:MOST_NAMED]
 
 
@@ -177,9 +176,7 @@ async def _foreign_hosts(settings: Settings) -> list[Finding]:
         return []
     try:
         async with _opened(settings) as db:
-            hosts = await db.read(
-                lambda conn: inspection.worker_hosts(conn, db, within=LIVELY) if schema.is_ready(conn) else set()
-            )
+            hosts = await db.read(lambda conn: inspection.worker_hosts(conn, db) if schema.is_ready(conn) else set())
     except (SettingsError, ReelayError):
         return []  # the database's own check says so
     others = sorted(hosts - {socket.gethostname()})

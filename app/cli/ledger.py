@@ -10,7 +10,6 @@ import typer
 from app import back_room
 from app.cli import terminal
 from app.cli.exits import Away, Exit
-from app.cli.restoring import moment_of
 from app.db import schema
 from app.domain.actor import ON_THE_HOST
 from app.domain.errors import Refused, SettingsError, UpstreamFailure
@@ -62,7 +61,7 @@ def check_command(
 async def _check(settings: Settings, *, since: datetime | None) -> list[Difference]:
     db = open_database(settings)
     try:
-        await db.write(schema.make_ready)
+        await db.read(schema.require_ready)
         start = since or await db.read(db.now) - LOOK_BACK
         async with back_room.upstream(settings) as upstream:
             return await check(db, upstream, since=start, by=ON_THE_HOST)
@@ -75,7 +74,7 @@ async def _check(settings: Settings, *, since: datetime | None) -> list[Differen
 
 
 def _moment(text: str) -> datetime:
-    moment = moment_of(text)
+    moment = terminal.moment_of(text)
     if moment > datetime.now(UTC) + timedelta(days=1):
         raise SettingsError(f"--since {text!r} is in the future.")
     return moment

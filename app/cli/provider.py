@@ -26,7 +26,7 @@ async def upstream(settings: Settings) -> list[Finding]:
     try:
         client = back_room.upstream(settings, fetch_timeout_seconds=PATIENCE_SECONDS)
     except SettingsError as error:
-        return [failed("upstream", f"No request can be made: {error}", "Mend the setting that it names.")]
+        return [failed("upstream", f"No request can be made: {error}", "Mend the setting that is meant.")]
     async with client:
         return [finding for found in await asyncio.gather(_account(client), _prices(client)) for finding in found]
 

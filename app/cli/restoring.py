@@ -1,11 +1,12 @@
 """reelay restore: tell a service that its database came from a backup, or that all is known again."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from app.cli.access import transaction
+from app.cli.terminal import moment_of
 from app.db import acts, restoring
 from app.domain.errors import SettingsError
 from app.settings import Settings
@@ -43,12 +44,3 @@ def restore_command(
         parked = restoring.park(conn, since=began, until=now + window)
         acts.note(conn, "jobs.parked", target="queue", now=now, data={"jobs": parked, "since": since})
     typer.echo(f"Parked {parked} jobs until {(now + window).isoformat(timespec='seconds')}, or until --release.")
-
-
-def moment_of(text: str) -> datetime:
-    """Return the moment that --since names; raise SettingsError."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(f"--since {text!r}: write a time such as 2026-11-01 or 2026-11-01T09:30:00Z.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

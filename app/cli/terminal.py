@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -37,9 +39,9 @@ def show(line: Text) -> None:
     Console(highlight=False).print(line, soft_wrap=True)
 
 
-def show_json(value: Any) -> None:
-    """Print the result for machines."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+def show_json(value: Any, *, plain: Callable[[Any], str] | None = None) -> None:
+    """Print the result for machines; `plain` words what JSON has not."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=plain)
     sys.stdout.write("\n")
 
 
@@ -94,6 +96,15 @@ def usd(amount: float | None) -> str:
     text = f"{amount:.6f}".rstrip("0")
     whole, _, cents = text.partition(".")
     return f"{whole}.{cents.ljust(2, '0')} USD"
+
+
+def moment_of(text: str) -> datetime:
+    """Read what --since names; raise SettingsError for another text."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f"--since {text!r}: write a time such as 2026-11-01 or 2026-11-01T09:30:00Z.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def pairs(words: list[str], *, option: str) -> list[tuple[str, str]]:

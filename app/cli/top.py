@@ -17,7 +17,7 @@ from rich.text import Text
 from app.cli import terminal
 from app.db import figures, schema
 from app.db.engine import Connection, Database
-from app.domain.errors import SettingsError, Unavailable
+from app.domain.errors import Unavailable
 from app.domain.figures import Crowd, Ended, Figures
 from app.domain.states import JobState
 from app.settings import Settings, open_database
@@ -73,9 +73,7 @@ async def _watch(db: Database, folder: Path, interval: float) -> None:
 
 
 def _read(conn: Connection, *, db: Database) -> Figures:
-    if not schema.is_ready(conn):
-        what = "run `reelay migrate`" if schema.current(conn) else "start the service, or mend REELAY_DATA_DIR"
-        raise SettingsError(f"This database has no schema of this build: {what}.")
+    schema.require_ready(conn)
     return figures.read(conn, db)
 
 

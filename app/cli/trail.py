@@ -8,7 +8,7 @@ from rich.text import Text
 
 from app.cli import terminal
 from app.cli.access import transaction
-from app.cli.restoring import moment_of
+from app.cli.terminal import moment_of
 from app.db import access, trail
 from app.db.trail import Deed
 from app.domain.actor import NAME_ON_THE_HOST

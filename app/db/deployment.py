@@ -37,7 +37,7 @@ def beat(conn: Connection, worker: str, *, now: datetime) -> None:
     changed = conn.execute(workers.update().where(workers.c.id == worker).values(beat_at=now))
     if changed.rowcount == 0:
         insert_if_absent(conn, workers, id=worker, started_at=now, beat_at=now)
-        conn.execute(workers.delete().where(workers.c.beat_at < now - timedelta(days=1)))
+    conn.execute(workers.delete().where(workers.c.beat_at < now - timedelta(days=1)))
 
 
 def retire(conn: Connection, worker: str) -> None:

@@ -1,11 +1,10 @@
 """What the doctor asks a database: questions that change nothing."""
 
-from datetime import timedelta
-
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.db.engine import Database
+from app.db.overview import SILENT_AFTER
 from app.db.tables import deployment, workers
 
 
@@ -19,7 +18,7 @@ def journal(conn: Connection) -> str:
     return str(conn.exec_driver_sql("PRAGMA journal_mode").scalar_one())
 
 
-def worker_hosts(conn: Connection, db: Database, *, within: timedelta) -> set[str]:
+def worker_hosts(conn: Connection, db: Database) -> set[str]:
     """Return the names of the hosts whose workers gave a sign of life lately; a worker's id begins with its host."""
-    recent = workers.c.beat_at > db.now(conn) - within
+    recent = workers.c.beat_at > db.now(conn) - SILENT_AFTER
     return {id_.partition(":")[0] for id_ in conn.execute(sa.select(workers.c.id).where(recent)).scalars()}

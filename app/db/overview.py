@@ -1,7 +1,7 @@
 """What an operator looks at first, beside the figures: counts over all projects, by indexes of what is not finished."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -13,6 +13,8 @@ from app.domain.states import TERMINAL, JobState
 from app.domain.webhooks import Disabled
 
 T, W = jobs.c, webhooks.c
+SILENT_AFTER = timedelta(seconds=60)
+"""A worker says every few seconds that it lives."""
 
 
 @dataclass(frozen=True, slots=True)

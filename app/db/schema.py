@@ -70,6 +70,13 @@ def is_ready(conn: Connection) -> bool:
     return revision == known[0] or revision not in known
 
 
+def require_ready(conn: Connection) -> None:
+    """Raise SettingsError where the service that this database is of has not been, or is older than this build."""
+    if not is_ready(conn):
+        what = "run `reelay migrate`" if current(conn) else "start the service, or mend REELAY_DATA_DIR"
+        raise SettingsError(f"This database has no schema of this build: {what}.")
+
+
 def make_ready(conn: Connection) -> None:
     """Bring the schema of SQLite up to date; raise SettingsError for an old one on Postgres, where people migrate."""
     if is_ready(conn):

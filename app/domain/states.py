@@ -52,7 +52,7 @@ OCCUPYING: frozenset[JobState] = frozenset({S.SUBMITTING, S.UNCONFIRMED, S.GENER
 """States that take one of the upstream's concurrent places."""
 
 UNBOUGHT: frozenset[JobState] = frozenset({S.QUEUED, S.SUBMITTING})
-"""States before a purchase is known. A restored database buys nothing for them until the upstream's log was read."""
+"""States of jobs that wait to be bought, or just are. A restored database lets them wait until the log was read."""
 
 DOUBTFUL: frozenset[JobState] = frozenset({S.UNCONFIRMED, S.ABANDONED})
 """States in which, while no generation is known, nobody can tell whether one was bought."""

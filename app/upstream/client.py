@@ -234,7 +234,10 @@ def _instant(moment: datetime) -> str:
 
 
 def _check(url: str, *, api_key: SecretStr) -> None:
-    parsed = httpx2.URL(url)
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise ValueError(f"the upstream URL can't be read: {error}") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("the upstream URL must begin with http:// or https:// and name a host")
     if parsed.userinfo or parsed.query or parsed.fragment:

@@ -136,7 +136,7 @@ class PaidPost:
 
 
 def refusal_of(status: int) -> Refusal:
-    """Return what a definite no means. Of a status that was added to those it is: wrong input if 4xx, else later."""
+    """Return what a definite no means. One without a word of its own means wrong input if it is 4xx, else later."""
     return _REFUSALS.get(status, Refusal.INVALID_INPUT if 400 <= status < 500 else Refusal.RATE_LIMITED)
 
 

@@ -78,9 +78,9 @@ def _held(mount: list[str]) -> Iterator[int]:
     except FileNotFoundError:
         lacks(HELP)
     with holder:
-        assert holder.stdout is not None
+        assert holder.stdout is not None and holder.stderr is not None
         if holder.stdout.readline() != b"mounted\n":
-            lacks(HELP)
+            lacks(f"{HELP} ({holder.stderr.read().decode().strip()})")
         try:
             yield holder.pid
         finally:

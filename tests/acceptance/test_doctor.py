@@ -198,7 +198,7 @@ def test_database__a_worker_that_hangs_is_named(folder: Path, monkeypatch: pytes
     assert reelay("migrate", folder=folder).returncode == 0
 
     def beats(conn: Any, db: Database) -> None:
-        for worker, minutes in (("here:1:a", 1), ("there:2:b", 3), ("ended:3:c", 3)):
+        for worker, minutes in (("here:1:a", 0.5), ("there:2:b", 3), ("ended:3:c", 3)):
             deployment.beat(conn, worker, now=db.now(conn) - timedelta(minutes=minutes))
         deployment.retire(conn, "ended:3:c")
 

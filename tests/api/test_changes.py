@@ -15,6 +15,7 @@ from app.api.schemas import JobRequest
 from app.db import deployment, events, files, jobs
 from app.db.engine import Database
 from app.db.tables import jobs as jobs_table
+from app.domain.job import Job
 from app.domain.states import JobState
 from app.workers.sweep import Sweeper
 from tests.api.conftest import ClientFor, count, data_uri, require_error, stored
@@ -114,7 +115,7 @@ async def test_retry__only_of_a_failed_or_canceled_job(
 
 
 WISHES: dict[str, Any] = {
-    "model": MODEL,
+    "model": "google/veo-3.0-i2v",
     "input": INPUT,
     "metadata": {"order": "A-17"},
     "max_cost_usd": 9.0,
@@ -125,20 +126,28 @@ WISHES: dict[str, Any] = {
 }
 
 
+WISHED = {"model", "metadata", "max_cost_micros", "priority", "on_unconfirmed", "start_by", "webhook_url"}
+
+
+def differences(one: Job, other: Job) -> set[str]:
+    return {field.name for field in fields(one) if getattr(one, field.name) != getattr(other, field.name)}
+
+
 async def test_retry__keeps_every_wish(client: httpx2.AsyncClient, database: Database, me: Caller) -> None:
     assert WISHES.keys() == JobRequest.model_fields.keys() - {"reuse"}, "say what a retry makes of a new one"
     with database.transaction() as conn:
         price = {"kind": "fixed", "units": [{"price": "2", "unit": "video"}]}
-        deployment.save_prices(conn, etag=None, rules={MODEL: price}, now=database.now(conn))
+        deployment.save_prices(conn, etag=None, rules={WISHES["model"]: price}, now=database.now(conn))
     made = await client.post("/v1/jobs", json=WISHES)
+    bare = await client.post("/v1/jobs", json={"input": INPUT})
     with database.transaction() as conn:
-        original = jobs.get(conn, made.json()["id"], owner=me.owner)
+        original, wishless = (jobs.get(conn, answer.json()["id"], owner=me.owner) for answer in (made, bare))
+    assert differences(original, wishless) >= WISHED
     await client.post(f"/v1/jobs/{original.id}/cancel")
     retried = await client.post(f"/v1/jobs/{original.id}/retry")
     with database.transaction() as conn:
         again = jobs.get(conn, retried.json()["id"], owner=me.owner)
-    changed = {field.name for field in fields(again) if getattr(again, field.name) != getattr(original, field.name)}
-    assert changed == {"id", "created_at", "due_at", "start_by", "retried_from"}
+    assert differences(original, again) == {"id", "created_at", "due_at", "start_by", "retried_from"}
 
 
 async def test_retry__keeps_to_the_old_limit_and_span(

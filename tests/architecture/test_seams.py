@@ -12,6 +12,7 @@ from app.api.schemas import FileView, JobRequest
 from app.cli import access as commands
 from app.cli.limits import limits_of
 from app.db.access import Project
+from app.db.overview import SILENT_AFTER
 from app.domain.views import JobView, VideoView
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,10 @@ def test_limits__are_set_by_commands() -> None:
         assert inspect.signature(command).parameters.keys() - {"name", "as_json"} == options
     for option in options:
         assert f"`--{option.replace('_', '-')} " in text_of("docs/operations.md")
+
+
+def test_silence__is_as_long_on_the_page() -> None:
+    assert f"ALIVE_SECONDS = {SILENT_AFTER.total_seconds():g};" in text_of("app/web/operator/overview.js")
 
 
 @pytest.mark.parametrize(

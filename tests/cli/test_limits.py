@@ -82,6 +82,12 @@ def test_ledger_check__reports_a_purchase_that_is_not_ours(tmp_path: Path, serve
     assert "could not be read" in done.stderr
 
 
+def test_ledger_check__compares_no_account_with_an_empty_place(tmp_path: Path) -> None:
+    done = reelay("ledger", "check", "--shared-key", folder=tmp_path, REELAY_UPSTREAM_API_KEY="k")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "mend REELAY_DATA_DIR" in done.stderr
+
+
 @pytest.mark.parametrize("since", ["yesterday", "2999-01-01"])
 def test_ledger_check__names_a_time_that_is_wrong(tmp_path: Path, since: str) -> None:
     done = reelay("ledger", "check", "--since", since, folder=tmp_path, REELAY_UPSTREAM_API_KEY="k")

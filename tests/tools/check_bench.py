@@ -85,11 +85,15 @@ def test_simulate__spends_what_was_measured(postgres_server: Databases, tmp_path
         figure["median"] *= 20 if figure["name"] == "look at an empty gate: statements" else 1
     dearer = tmp_path / "dearer.json"
     dearer.write_text(json.dumps(figures), "utf-8")
-    statements = []  # Counts: a single sample of a time may be anything.
+    statements = []  # In a second, of virtual time: a single sample of a measured one may be anything.
     for costs, turn in ((kept, "look=1"), (kept, "look=20"), (dearer, "look=1")):
         done = run("bench.simulate", f"--costs={costs}", "--jobs=500", "--workers=2", "--places=100", f"--turn={turn}")
         assert done.returncode == 0, done.stderr
-        statements += [int(line.split()[2].rstrip("/s")) for line in done.stdout.splitlines() if "statements" in line]
+        statements += [
+            int(line.split()[2].rstrip("/s").replace(",", ""))
+            for line in done.stdout.splitlines()
+            if "statements" in line
+        ]
     usual, *dear = statements
     assert 0 < 1.5 * usual < min(dear)
     refused = run("bench.simulate", "--turn=admit")

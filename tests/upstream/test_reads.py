@@ -232,7 +232,7 @@ async def test_balance__tells_a_refused_key_from_a_failure(
 @pytest.mark.parametrize(
     "url",
     ["", "upstream.test", "ftp://upstream.test", "http://", "https://user:pw@upstream.test", "https://u.test/?a=1",
-     "https://u.test/#x"],
+     "https://u.test/#x", "https://u.test:port", "https://[::1"],
 )  # fmt: skip
 def test_client__refuses_an_unusable_url(url: str) -> None:
     with pytest.raises(ValueError, match="upstream URL"):

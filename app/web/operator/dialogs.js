@@ -3,7 +3,7 @@
 import { html, Notice, useId, useLayoutEffect, useRef, useState } from "../shell/ui.js";
 
 /** `children` is a function that gets `close`. */
-export function Dialog({ title, onClose, children }) {
+function Dialog({ title, onClose, children }) {
   const id = useId();
   const shown = useRef();
   useLayoutEffect(() => shown.current.showModal(), []);

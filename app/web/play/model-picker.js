@@ -21,7 +21,7 @@ function takes(model) {
 const lengths = ({ enum: list } = {}) => list && (list.length > 1 ? `${Math.min(...list)} to ${Math.max(...list)} s` : `${list[0]} s`);
 
 /** The price with the model's defaults. */
-export function priceOf(model) {
+function priceOf(model) {
   const defaults = Object.fromEntries(Object.entries(properties(model)).flatMap(([name, schema]) => ("default" in schema ? [[name, schema.default]] : [])));
   const usd = estimate(model.pricing, defaults);
   if (usd !== null) return `about ${dollars(usd)}${defaults.duration ? ` for ${defaults.duration} s` : ""}`;

@@ -12,7 +12,7 @@ const EXPECTED_END = 90;
 export const contentOf = (job, url) => `v1/jobs/${job.id}/content${new URL(url, location.href).search}`;
 
 /** How far it is, in percent, moving smoothly between answers, and the seconds that are left. */
-export function useProgress(job) {
+function useProgress(job) {
   const [, draw] = useState(0);
   const furthest = useRef(0);
   const open = job && !hasEnded(job);
@@ -30,7 +30,7 @@ export function useProgress(job) {
   return { percent: furthest.current, left: job.eta_seconds === null ? null : job.eta_seconds - passed };
 }
 
-export const Bar = ({ percent, job }) => html`
+const Bar = ({ percent, job }) => html`
   <div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.floor(percent)}
     aria-valuetext=${`${headline(job)}, ${Math.floor(percent)} percent`}><i style=${{ width: `${percent}%` }}></i></div>`;
 
