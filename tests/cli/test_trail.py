@@ -13,10 +13,13 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from app.cli import development, examinations
+from app.cli.client import COMMANDS
 from app.cli.command import app
 from app.db import gate
 from app.domain.errors import Conflict, NotFound, SettingsError, UnknownModel
 from app.settings import Settings, open_database
+from tests import forks
+from tests.acceptance.processes import clean_environment
 
 HOST_COMMANDS = {
     ("projects", "create"): ["film"],
@@ -66,8 +69,14 @@ def told(folder: Path, *words: str) -> list[dict[str, Any]]:
 
 
 def test_commands__of_the_host_are_all_known() -> None:
-    client = {"generate", "jobs", "models", "usage"}
-    assert {name for name in commands(app) if name[0] not in client} == HOST_COMMANDS.keys() | LOOK_ONLY | OTHERS.keys()
+    of_the_host = {name for name in commands(app) if name[0] not in COMMANDS}
+    assert of_the_host == HOST_COMMANDS.keys() | LOOK_ONLY | OTHERS.keys()
+
+
+def test_commands__of_the_client_are_there_without_the_host() -> None:
+    """What begins with a word of the client's loads nothing else: a command of the host would be missing."""
+    shown = forks.run("app.cli", "jobs", "--help", environment=clean_environment({})).stdout
+    assert {name[1] for name in commands(app) if name[0] == "jobs"} <= set(shown.split())
 
 
 @pytest.mark.parametrize("command", HOST_COMMANDS, ids=" ".join)
