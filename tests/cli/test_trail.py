@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +20,6 @@ from app.cli.command import app
 from app.db import gate
 from app.domain.errors import Conflict, NotFound, SettingsError, UnknownModel
 from app.settings import Settings, open_database
-from tests import forks
-from tests.acceptance.processes import clean_environment
 
 HOST_COMMANDS = {
     ("projects", "create"): ["film"],
@@ -75,7 +75,8 @@ def test_commands__of_the_host_are_all_known() -> None:
 
 def test_commands__of_the_client_are_there_without_the_host() -> None:
     """What begins with a word of the client's loads nothing else: a command of the host would be missing."""
-    shown = forks.run("app.cli", "jobs", "--help", environment=clean_environment({})).stdout
+    command = [sys.executable, "-m", "app.cli", "jobs", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert {name[1] for name in commands(app) if name[0] == "jobs"} <= set(shown.split())
 
 
