@@ -14,19 +14,20 @@ class Remembered(Generic[T]):
     It is kept for longer where loading takes long: at most `share` of the time goes into it.
     """
 
-    def __init__(self, seconds: float, *, share: float = 1.0) -> None:
+    def __init__(self, seconds: float, *, share: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._share = share
+        self._clock = clock
         self._kept: tuple[float, T] | None = None
         self._lock = asyncio.Lock()
 
     async def get(self, load: Callable[[], Awaitable[T]]) -> T:
         async with self._lock:
-            if self._kept is None or time.monotonic() >= self._kept[0]:
-                began = time.monotonic()
+            if self._kept is None or self._clock() >= self._kept[0]:
+                began = self._clock()
                 value = await load()
                 if not value:
                     return value
-                took = time.monotonic() - began
-                self._kept = (time.monotonic() + max(self._seconds, took / self._share), value)
+                took = self._clock() - began
+                self._kept = (self._clock() + max(self._seconds, took / self._share), value)
             return self._kept[1]
