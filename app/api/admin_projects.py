@@ -60,7 +60,7 @@ async def list_projects(
     status_code=201,
     summary="Make a project",
     response_model=ProjectView,
-    responses=describing.answers(400, 401, 403, 409, 410, 413, 415, 422, 503) | describing.AGAIN,
+    responses=describing.answers(400, 401, 403, 409, 410, 413, 415, 422, 503) | describing.made("project"),
     openapi_extra=describing.body(ProjectRequest, {"name": "film", "monthly_budget_usd": 250}, required=True)
     | describing.IDEMPOTENCY_KEY,
 )

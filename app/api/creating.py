@@ -39,7 +39,7 @@ NATIVE = Native()
     status_code=201,
     summary="Make a video",
     response_model=JobView,
-    responses=describing.answers(400, 401, 403, 410, 413, 415, 422, 429, 503) | describing.AGAIN,
+    responses=describing.answers(400, 401, 403, 410, 413, 415, 422, 429, 503) | describing.made("job"),
     openapi_extra=describing.JOB_BODY | describing.IDEMPOTENCY_KEY,
 )
 async def create_job(request: Request, caller: Creator, house: HouseDep) -> Response:
@@ -57,7 +57,7 @@ async def create_job(request: Request, caller: Creator, house: HouseDep) -> Resp
     summary="Retry a failed or canceled job",
     response_model=JobView,
     responses=describing.answers(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503)
-    | describing.AGAIN
+    | describing.made("job")
     | describing.LIVE_RETRY,
     openapi_extra=describing.RETRY_BODY | describing.IDEMPOTENCY_KEY,
 )

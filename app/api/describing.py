@@ -28,10 +28,18 @@ _REFUSALS = {
 }
 
 
-def body(schema: type[BaseModel], example: dict[str, Any], **more: Any) -> dict[str, Any]:
+def body(schema: type[BaseModel] | dict[str, Any], example: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Describe a JSON body."""
-    content = {"application/json": {"schema": schema.model_json_schema(), "example": example}}
+    described = schema if isinstance(schema, dict) else schema.model_json_schema()
+    content = {"application/json": {"schema": described, "example": example}}
     return {"requestBody": more | {"content": content}}
+
+
+def made(what: str) -> Described:
+    """Describe the headers of the answer to who has made something."""
+    again = {"type": "string", "enum": ["true"]}, f"The {what} was made by an earlier try of this request."
+    said = {"Location": ({"type": "string"}, f"The {what}'s address."), "Idempotent-Replayed": again}
+    return {201: {"headers": {name: {"schema": schema, "description": text} for name, (schema, text) in said.items()}}}
 
 
 def answers(*statuses: int) -> Described:
@@ -51,6 +59,13 @@ def _refusals(statuses: Iterable[int], schema: type[BaseModel]) -> Described:
     return {status: {"description": _REFUSALS[status], "content": content} for status in statuses}
 
 
+def _header(name: str, description: str, **more: Any) -> dict[str, Any]:
+    """Describe a header of the request."""
+    return {
+        "parameters": [{"name": name, "in": "header", "description": description, "schema": {"type": "string"}} | more]
+    }
+
+
 def refusal_schemas() -> dict[str, Any]:
     """Return the schemas that refusals refer to."""
     _, described = models_json_schema(
@@ -60,59 +75,30 @@ def refusal_schemas() -> dict[str, Any]:
     return found
 
 
-AGAIN: Described = {
-    201: {
-        "headers": {
-            "Location": {"schema": {"type": "string"}, "description": "The job's address."},
-            "Idempotent-Replayed": {
-                "schema": {"type": "string", "enum": ["true"]},
-                "description": "The job was made by an earlier try of this request.",
-            },
-        }
-    }
-}
 LIVE_RETRY: Described = {200: {"model": JobView, "description": "The retry that is under way, or succeeded."}}
 CANCEL_NOTED: Described = {202: {"model": JobView, "description": "It is being submitted; the wish is noted."}}
 CLAIM_PENDING: Described = {202: {"model": JobView, "description": "The generation could not be checked yet."}}
 _EVENT_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 EVENTS: Described = {200: {"description": "A page of events, or the live stream.", "content": _EVENT_STREAM}}
 NO_MORE_EVENTS: Described = {204: {"description": "Live: the job has ended, and there is nothing after that event."}}
-LAST_EVENT_ID: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": "Last-Event-ID",
-            "in": "header",
-            "schema": {"type": "string"},
-            "description": "Live: go on after this event, as browsers do by themselves.",
-        }
-    ]
-}
+LAST_EVENT_ID = _header("Last-Event-ID", "Live: go on after this event, as browsers do by themselves.")
 NOT_MODIFIED: Described = {304: {"description": "Nothing new since the view that `If-None-Match` names."}}
-_BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("video/mp4", "image/jpeg")}
-CONTENT: Described = {
-    200: {"description": "All of it.", "content": _BYTES},
-    206: {"description": "The range asked for.", "content": _BYTES},
-    302: {"description": "The bytes are at `Location`, a link into the storage that opens for 15 minutes at most."},
-    304: {"description": "The caller has it already."},
-}
 
-_MEDIA_BYTES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/*", "video/*", "audio/*")}
-FILE_CONTENT: Described = {
-    200: {"description": "All of it.", "content": _MEDIA_BYTES},
-    206: {"description": "The range asked for.", "content": _MEDIA_BYTES},
-    304: {"description": "The caller has it already."},
-}
-FILE_AGAIN: Described = {
-    201: {
-        "headers": {
-            "Location": {"schema": {"type": "string"}, "description": "The file's address."},
-            "Idempotent-Replayed": {
-                "schema": {"type": "string", "enum": ["true"]},
-                "description": "The file was uploaded by an earlier try of this request.",
-            },
-        }
+
+def _bytes(*kinds: str) -> Described:
+    """Describe the answers with the bytes of something, whole or in part."""
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
+    return {
+        200: {"description": "All of it.", "content": content},
+        206: {"description": "The range asked for.", "content": content},
+        304: {"description": "The caller has it already."},
     }
+
+
+CONTENT: Described = _bytes("video/mp4", "image/jpeg") | {
+    302: {"description": "The bytes are at `Location`, a link into the storage that opens for 15 minutes at most."}
 }
+FILE_CONTENT: Described = _bytes("image/*", "video/*", "audio/*")
 FILE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -148,13 +134,7 @@ JOB_BODY: dict[str, Any] = {
         },
     }
 }
-RETRY_BODY: dict[str, Any] = {
-    "requestBody": {
-        "content": {
-            "application/json": {"schema": RetryRequest.model_json_schema(), "example": {"accept_new_charge": True}}
-        }
-    }
-}
+RETRY_BODY = body(RetryRequest, {"accept_new_charge": True})
 _VIDEO_FIELDS: dict[str, Any] = {
     "type": "object",
     "description": "Further fields are control fields of `POST /v1/jobs`, or parameters of the model.",
@@ -177,28 +157,17 @@ VIDEO_BODY: dict[str, Any] = {
         },
     }
 }
-REMIX_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": RemixRequest.model_json_schema()}},
-    }
-}
-GENERATION_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "description": "The model, and its own parameters beside it.",
-                    "properties": {"model": {"type": "string"}},
-                    "required": ["model"],
-                },
-                "example": {"model": EXAMPLE["model"], **EXAMPLE["input"]},
-            }
-        },
-    }
-}
+REMIX_BODY = body(RemixRequest, {"prompt": "The sailboat turns."}, required=True)
+GENERATION_BODY = body(
+    {
+        "type": "object",
+        "description": "The model, and its own parameters beside it.",
+        "properties": {"model": {"type": "string"}},
+        "required": ["model"],
+    },
+    {"model": EXAMPLE["model"], **EXAMPLE["input"]},
+    required=True,
+)
 _FIELDS = Resolution.model_json_schema()["properties"]
 _RESOLUTION: dict[str, Any] = {
     "oneOf": [
@@ -214,17 +183,9 @@ _RESOLUTION: dict[str, Any] = {
         )
     ]
 }
-RESOLVE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": _RESOLUTION,
-                "example": {"action": "attach", "generation_id": "0c4b5b2e-8a55-4f5b-9b1e-5f7a1c2d3e4f"},
-            }
-        },
-    }
-}
+RESOLVE_BODY = body(
+    _RESOLUTION, {"action": "attach", "generation_id": "0c4b5b2e-8a55-4f5b-9b1e-5f7a1c2d3e4f"}, required=True
+)
 METADATA_FILTER: dict[str, Any] = {
     "parameters": [
         {
@@ -242,21 +203,12 @@ METADATA_FILTER: dict[str, Any] = {
         }
     ]
 }
-IF_NONE_MATCH: dict[str, Any] = {
-    "parameters": [
-        {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}, "description": "The `ETag` you have."},
-    ]
-}
-IDEMPOTENCY_KEY: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "description": "Your own name for this request, quoted or bare: the same request with the same key within "
-            "24 hours makes nothing new and gets the first answer again, byte for byte.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]([ -~]*[!-~])?$"},
-            "example": "order-A-17",
-        },
-    ]
-}
+IF_NONE_MATCH = _header("If-None-Match", "The `ETag` you have.")
+IDEMPOTENCY_KEY = _header(
+    "Idempotency-Key",
+    "Your own name for this request, quoted or bare: the same request with the same key within "
+    "24 hours makes nothing new and gets the first answer again, byte for byte.",
+    schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]([ -~]*[!-~])?$"},
+    example="order-A-17",
+)
 SIGNED_OR_KEY: dict[str, Any] = {"security": [{"key": []}, {}]}

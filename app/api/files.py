@@ -34,7 +34,7 @@ INERT = {"Content-Security-Policy": "default-src 'none'; sandbox"}
     status_code=201,
     summary="Upload a file",
     response_model=FileView,
-    responses=describing.answers(400, 401, 403, 410, 413, 415, 422, 503) | describing.FILE_AGAIN,
+    responses=describing.answers(400, 401, 403, 410, 413, 415, 422, 503) | describing.made("file"),
     openapi_extra=describing.FILE_BODY | describing.IDEMPOTENCY_KEY,
 )
 async def upload_file(request: Request, caller: Creator, house: HouseDep) -> Response:

@@ -76,6 +76,16 @@ async def test_document__ties_each_model_to_its_input(document: dict[str, Any]) 
         assert document["components"]["schemas"][name]["additionalProperties"] is False
 
 
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [("/v1/jobs", "job"), ("/v1/jobs/{job_id}/retry", "job"), ("/v1/files", "file"), ("/v1/admin/projects", "project")],
+)
+async def test_document__says_what_was_made(document: dict[str, Any], path: str, what: str) -> None:
+    headers = document["paths"][path]["post"]["responses"]["201"]["headers"]
+    assert headers["Location"]["description"] == f"The {what}'s address."
+    assert f"The {what} was made" in headers["Idempotent-Replayed"]["description"]
+
+
 async def test_document__examples_work(document: dict[str, Any], client: httpx2.AsyncClient) -> None:
     content = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
     example = content["application/json"]["example"] | {"max_cost_usd": None}
