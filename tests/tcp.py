@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import cache
+from itertools import cycle, islice
 
 PORTS = range(15_000, 30_000)
 """Below those that systems hand out by themselves, so that a port is still free after a restart."""
@@ -13,11 +16,20 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def free_port() -> int:
-    """Return one of the PORTS on which nobody listens."""
-    for port in random.SystemRandom().sample(PORTS, 10):
+    """Return one of the PORTS on which nobody listens, and which no other test will choose while a server restarts."""
+    for port in islice(_own_ports(), 10):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise OSError("Ten ports in a row were taken.")
+
+
+@cache
+def _own_ports() -> Iterator[int]:
+    """Each in its turn, in a random order: those of this process, where several run the tests side by side."""
+    number, of = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    own = list(PORTS[int(number.removeprefix("gw")) :: int(of)])
+    random.SystemRandom().shuffle(own)
+    return cycle(own)
 
 
 @contextlib.asynccontextmanager
