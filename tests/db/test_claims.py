@@ -92,6 +92,21 @@ def test_admit__a_hold_stops_all_and_then_lets_one_try(conn: Connection, make_jo
     assert len(admit(conn, now=later(32))) == 2
 
 
+def test_admit__the_hold_of_a_model_stops_only_it_and_then_lets_one_try(conn: Connection, make_job: MakeJob) -> None:
+    models = [make_job(model=model).model for model in ("veo2", "veo2", "veo2", "veo3")]
+    gate.hold_model(conn, models[0], now=T0, until=later(30), reason="model_forbidden", level=1)
+
+    def admitted(seconds: float) -> list[str]:
+        return [job.model for job, _ in admit(conn, now=later(seconds))]
+
+    assert admitted(29) == ["veo3"]
+    assert (admitted(30), admitted(31)) == (["veo2"], [])
+    gate.end_trial(conn, "veo2", now=later(31))  # it went back unsent
+    assert (admitted(31), admitted(32)) == (["veo2"], [])
+    gate.release_model(conn, "veo2")
+    assert admitted(33) == ["veo2"]
+
+
 def test_admit__tries_none_before_the_free_question_was_answered(conn: Connection, make_job: MakeJob) -> None:
     make_job()
     gate.hold(conn, now=T0, until=later(30), reason="upstream_unreachable", probe_first=True)
