@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from app.db import access, claims, gate, jobs, settling, submissions
+from app.db import access, claims, gate, jobs, outcomes, settling, submissions
 from app.db.claims import Lease
 from app.db.engine import Connection, Database
 from app.db.tables import projects
@@ -150,6 +150,21 @@ def test_due_saves__one_lease_at_a_time_and_taken_over_when_it_expires(conn: Con
     assert not claims.renew(conn, mine.id, token="a", expires_at=later(999))
     assert claims.renew(conn, mine.id, token="b", expires_at=later(999))
     assert jobs.advance(conn, mine, to=JobState.FAILED, now=T0, error_code="x") is None
+
+
+def test_refresh_result__is_for_that_job_of_the_lease_and_only_while_it_is_held(
+    conn: Connection, make_job: MakeJob
+) -> None:
+    for name in ("g1", "g2"):
+        make_job()
+        jobs.advance(conn, generating(conn, generation_id=name), to=JobState.SAVING, now=T0, result_url=f"{name} old")
+    first, second = sorted(claims.due_saves(conn, now=T0, lease=Lease("a", later(60)), limit=9), key=lambda job: job.id)
+    outcomes.refresh_result(conn, first, url="g1 new", bad=True)
+    outcomes.refresh_result(conn, second, url=None, bad=False)
+    claims.due_saves(conn, now=later(60), lease=Lease("b", later(120)), limit=9)
+    outcomes.refresh_result(conn, second, url="g2 late", bad=True)
+    seen = [jobs.lock(conn, job.id) for job in (first, second)]
+    assert [(job.result_url, job.bad_results) for job in seen] == [("g1 new", 1), ("g2 old", 0)]
 
 
 def test_put_off__gives_a_save_back_for_later(conn: Connection, make_job: MakeJob) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.db import access, endings, events, files, jobs, queue
+from app.db import access, endings, events, files, jobs, outcomes, queue
 from app.db.engine import Connection
 from app.db.jobs import Filter, Owner
 from app.domain.errors import Conflict, NotFound
@@ -127,6 +127,18 @@ def test_remains__are_named_until_they_are_buried(conn: Connection, make_job: Ma
     endings.buried(conn, remains)
     assert endings.unburied(conn, limit=9) == []
     assert files.condemn_expired(conn, now=later(1), keep_used_until=later(99), limit=9) == []
+
+
+def test_buried__forgets_the_video_of_that_job_alone(conn: Connection, make_job: MakeJob) -> None:
+    remains = []
+    for name in ("1", "2"):
+        make_job()
+        saving = jobs.advance(conn, generating(conn, generation_id=name), to=JobState.SAVING, now=T0)
+        saved = outcomes.saved(conn, saving, video={"key": f"videos/{name}.mp4"}, now=T0) if saving else None
+        assert saved is not None
+        remains.append(endings.scrub(conn, saved, now=later(1)))
+    endings.buried(conn, remains[0])
+    assert [left.storage_keys for left in endings.unburied(conn, limit=9)] == [["videos/2.mp4"]]
 
 
 def test_condemned__nobody_can_use_it_any_more(conn: Connection, make_job: MakeJob, project_id: str) -> None:

@@ -257,6 +257,16 @@ def test_record_failure__never_overwrites_a_paid_answer(conn: Connection, make_j
     assert submissions.latest(conn, job).state == "accepted"
 
 
+def test_record_failure__keeps_all_that_was_answered(conn: Connection, make_job: MakeJob) -> None:
+    make_job()
+    job, submission = sending(conn)
+    refused = Refused("slow down", refusal=Refusal.RATE_LIMITED, http_status=429, retry_after_seconds=7)
+    submissions.record_failure(conn, submission.id, refused, now=later(4))
+    kept = submissions.latest(conn, job)
+    assert (kept.state, kept.http_status, kept.refusal) == ("refused", 429, Refusal.RATE_LIMITED)
+    assert (kept.answered_at, kept.retry_after_seconds, kept.message) == (later(4), 7, "slow down")
+
+
 def test_expired_submits__only_after_the_lease(conn: Connection, make_job: MakeJob) -> None:
     make_job()
     [(job, _)] = admit(conn)

@@ -76,6 +76,10 @@ def test_progress__is_monotone_and_capped(one: float, other: float, expected: fl
     assert 0 <= progress(early, expected) <= progress(late, expected) <= pacing.CAP_UNFINISHED
 
 
+def test_progress__goes_on_more_slowly_from_the_expected_end() -> None:
+    assert [progress(elapsed, 60) for elapsed in (0, 30, 60, 63, 66, 120, 600)] == [0, 45, 90, 90, 90, 94, 94]
+
+
 @given(times, expectations)
 def test_eta__is_at_least_a_second(elapsed: float, expected: float) -> None:
     assert eta_seconds(elapsed, expected) >= 1
