@@ -1,5 +1,6 @@
 """Holds: what must wait waits, says why, is asked after for free, and goes on by itself."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -71,9 +72,12 @@ async def test_forbidden_model__holds_alone_and_is_rejected_after_three(room: Ro
     assert (await room.seen(waiting)).state is JobState.QUEUED
     assert (await room.seen(other)).state is JobState.GENERATING
     assert (await room.db.read(gate.reasons)) == (None, {"veo2": "model_forbidden"})
-    for pause in (31, 61):
-        room.clock.pass_seconds(pause)
-        await room.beat("submitter")
+    room.clock.pass_seconds(31)
+    await room.beat("submitter")
+    held = (await room.db.read(gate.held_models))["veo2"]
+    assert (held.level, held.held_until - room.clock.now) == (2, timedelta(seconds=60)), "twice as long each time"
+    room.clock.pass_seconds(61)
+    await room.beat("submitter")
     seen = await room.seen(job)
     assert (seen.state, seen.error_code, seen.attempts) == (JobState.FAILED, "upstream_rejected", 3)
     room.clock.pass_seconds(121)

@@ -16,7 +16,7 @@ from app.domain.transactions import Difference
 from app.upstream import transactions
 from app.workers.audit import Auditor, check
 from app.workers.requote import Requoter
-from tests.workers.conftest import T0, WINDOW_SECONDS, Room
+from tests.workers.conftest import DEPLOYMENT, T0, WINDOW_SECONDS, Room
 
 PRICE = 2_500_000
 USD = 1_000_000
@@ -153,6 +153,19 @@ async def test_ledger__a_stray_is_booked_once_and_corrected(room: Room) -> None:
     await room.db.write(lambda conn: conn.execute(strays.update().values(micros=PRICE - 5)))
     await audited(room)
     assert (await room.seen(job)).extra_micros == PRICE + 5
+
+
+async def test_ledger__a_purchase_for_no_job_of_ours_is_booked_once_and_corrected(room: Room) -> None:
+    unknown = f"rly:{DEPLOYMENT}:job_0123:1"
+    await room.upstream.submit(path="/v2/video/generations", model="veo2", input={"prompt": "B"}, request_id=unknown)
+    for _ in range(2):
+        room.clock.pass_seconds(60)
+        await room.beat("reconciler")
+    assert (await booked(room), await stands(room)) == (PRICE, (0, 0)), "spent, and by no project"
+    await room.db.write(lambda conn: conn.execute(strays.update().values(micros=PRICE - 5)))
+    for _ in range(2):
+        await audited(room)
+    assert await booked(room) == PRICE + 5
 
 
 @pytest.mark.parametrize("sandbox_options", [SILENT])
