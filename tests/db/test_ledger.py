@@ -225,7 +225,8 @@ def test_requote__a_lost_lease_changes_nothing(conn: Connection, reserved: MakeJ
 def test_month_in_all__an_archived_project_counts_if_it_used_something(conn: Connection, reserved: MakeJob) -> None:
     old = access.create_project(conn, "old", now=T0)
     access.archive_project(conn, "old", now=T0)
-    assert ledger.month_in_all(conn, T0).budget_micros == 2 * PRICE
+    unused = ledger.month_in_all(conn, T0)
+    assert (unused.budget_micros, unused.reserved_micros, unused.spent_micros) == (2 * PRICE, 0, 0)
     reserved(project_id=old.id)
     ledger.book_sums(conn)
     assert ledger.month_in_all(conn, T0).budget_micros is None

@@ -1,4 +1,4 @@
-"""An endpoint that is deleted in the very moment of an event harms neither: on Postgres the one waits for the other."""
+"""Two changes of the same rows in the same moment: on Postgres the one waits for the other, and sees what it did."""
 
 import threading
 from collections.abc import Callable
@@ -7,12 +7,14 @@ import pytest
 import sqlalchemy as sa
 
 from app.api.callers import Caller
-from app.db import jobs, webhooks
+from app.db import jobs, resolving, webhooks
 from app.db.engine import Connection, Database
 from app.db.tables import deliveries, events
 from app.db.tables import webhooks as table
+from app.domain.errors import Conflict
 from app.domain.job import Job
 from app.domain.sealing import Sealer
+from app.domain.states import JobState
 from tests.factories import make_caller, make_job
 
 WAITING = sa.text(
@@ -39,8 +41,10 @@ def hook_id(database: Database, caller: Caller) -> str:
         return webhooks.create(conn, caller.key, url=url, events=None, sealer=Sealer(b"s"), now=now)[0].id
 
 
-def while_open(database: Database, first: Callable[[Connection], object], second: Callable[[], object]) -> None:
-    """Begin the second while the first is done but not committed; then let both end, and raise what either raises."""
+def while_open(
+    database: Database, first: Callable[[Connection], object], second: Callable[[], object]
+) -> list[Exception]:
+    """Begin the second while the first is done but not committed; let both end, and return what the second raised."""
     failures: list[Exception] = []
 
     def run() -> None:
@@ -58,7 +62,7 @@ def while_open(database: Database, first: Callable[[Connection], object], second
                 if watching.execute(WAITING).scalar_one():
                     break
     thread.join(30)
-    assert failures == []
+    return failures
 
 
 def left(database: Database) -> tuple[int, int, int]:
@@ -72,11 +76,12 @@ def left(database: Database) -> tuple[int, int, int]:
 def test_event__of_the_moment_in_which_its_endpoint_is_deleted(
     database: Database, caller: Caller, hook_id: str
 ) -> None:
-    while_open(
+    failures = while_open(
         database,
         lambda conn: webhooks.delete(conn, caller.key, hook_id),
         lambda: make_job(database, caller),
     )
+    assert failures == []
     assert left(database) == (1, 0, 0)
 
 
@@ -87,8 +92,23 @@ def test_delete__of_an_endpoint_to_which_something_is_being_owed(
         with database.transaction() as conn:
             webhooks.delete(conn, caller.key, hook_id)
 
-    while_open(database, lambda conn: owe_one(conn, database, caller), delete)
+    assert while_open(database, lambda conn: owe_one(conn, database, caller), delete) == []
     assert left(database) == (1, 0, 0)
+
+
+def test_resolve__two_operators_at_once_decide_once(database: Database, caller: Caller) -> None:
+    job = make_job(database, caller, state=JobState.UNCONFIRMED)
+
+    def say_not_created() -> None:
+        with database.transaction() as conn:
+            resolving.not_created(conn, job.id, by="bob", now=database.now(conn))
+
+    [refusal] = while_open(
+        database, lambda conn: resolving.give_up(conn, job.id, by="ann", now=database.now(conn)), say_not_created
+    )
+    assert isinstance(refusal, Conflict)
+    with database.transaction() as conn:
+        assert jobs.lock(conn, job.id).state is JobState.FAILED
 
 
 def owe_one(conn: Connection, database: Database, caller: Caller) -> None:
