@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -157,9 +158,9 @@ def _lead(book: Book) -> None:
     # One of the only project that waits, one of all projects, and then the most that are left of these.
     for name, created, room in (("admit 1, alone", 1, 1), ("admit 1", LED - 1, 1), (f"admit {ADMITTED}", 0, ADMITTED)):
         for number in range(created):
-            book.run("create", lambda conn, number=number: _create(conn, book.db, number))  # type: ignore[misc]
+            book.run("create", partial(_create, db=book.db, number=number))
         places = book.run("", claims.places_taken) + room
-        admitted = book.run(name, lambda conn, places=places: _admit(conn, book.db, places=places))  # type: ignore[misc]
+        admitted = book.run(name, partial(_admit, db=book.db, places=places))
         assert len(admitted) == room, f"{len(admitted)} admitted"
         prepared += admitted
     prepared += book.run("", lambda conn: _admit(conn, book.db, places=2 * IN_FLIGHT))
@@ -190,7 +191,7 @@ def _end(book: Book, poller: Poller, bought: list[Job]) -> None:
         book.commit("commit what is told", lambda conn: _tell(conn, others[0]))
     for _ in bought:
         [saving] = book.run("claim 1 save", lambda conn: _claim_saves(conn, book.db))
-        book.run("settle a saved one", lambda conn, job=saving: _saved(conn, book.db, job))  # type: ignore[misc]
+        book.run("settle a saved one", partial(_saved, db=book.db, job=saving))
     for _ in range(LOOKS):
         book.run("claim saves in vain", lambda conn: _claim_saves(conn, book.db))
 

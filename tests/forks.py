@@ -244,7 +244,7 @@ def _become(order: dict[str, Any]) -> None:
 
 def _leave(status: int) -> NoReturn:
     """End as Python does, but leave it to the system to clear away: that saves half a second."""
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     os._exit(status)

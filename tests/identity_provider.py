@@ -22,7 +22,7 @@ Signer = Callable[[bytes], bytes]
 @cache
 def _made(kind: str, size: str | int, kid: str, _owner: str) -> Any:
     """Make a key, or return the one made before: it takes a while."""
-    return generate_key(kind, size, {"kid": kid})  # type: ignore[call-overload]  # by names
+    return generate_key(kind, size, {"kid": kid})
 
 
 def rsa_key(kid: str = "rsa-1", *, of: str = "the provider") -> RSAKey:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,7 +13,7 @@ import httpx2
 from torture.answers import CUT_OFF, MARK, Ask
 from torture.house import House
 
-PICTURE = "app/web/sample.jpg"
+PICTURE = Path("app/web/sample.jpg")
 MISHAPS = (
     "fail", "fail", "fail-string", "fail-null", "fail-detail", "hang-after=3", "hang-before=3*1", "reset-after",
     "reset-before*1", "truncate", "truncate=60", "500-bare-after", "502-bare*1", "503-bare*1", "504-bare-after",
@@ -195,11 +196,9 @@ class Traffic(threading.Thread):
         self._ask(json=order)
 
     def _upload(self) -> None:
-        with open(PICTURE, "rb") as picture:  # noqa: PTH123
-            content = picture.read()
         order = {"model": "veo2/image-to-video", "prompt": self._prompt()}
         order["metadata"] = f'{{"{MARK}": "ask-{self._made}"}}'
-        self._ask(data=order, files={"image": content})
+        self._ask(data=order, files={"image": PICTURE.read_bytes()})
 
     def _some(self, **narrowed: str) -> dict[str, Any] | None:
         answer = self._http.get(f"{self._base()}/v1/jobs", params={"limit": "20", **narrowed})

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from app.cli import serving
-from app.db.engine import Database
+from app.db.engine import Connection, Database
 from app.main import Role, serve, work
 from app.settings import Settings
 from torture import hurry, points
@@ -77,8 +77,8 @@ def _set_clock(ahead_seconds: float) -> None:
     ahead = timedelta(seconds=ahead_seconds)
     now = Database.now
 
-    def moved(self: Database, conn: object) -> datetime:
-        return now(self, conn).astimezone(UTC) + ahead  # type: ignore[arg-type]
+    def moved(self: Database, conn: Connection) -> datetime:
+        return now(self, conn).astimezone(UTC) + ahead
 
     Database.now = moved  # type: ignore[method-assign]
 

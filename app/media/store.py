@@ -21,7 +21,7 @@ from app.media import folder
 CHUNK_BYTES = 1 << 20
 # Keys are ours, never a client's file name; no part may begin with a dot, so none climbs out of the folder.
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.=-]*)*")
-# A store raises NotImplementedError for what its kind can't do, such as links into a folder.
+# What a kind of store can't do, obstore tells by Python's NotImplementedError, which is none of its BaseErrors.
 _FAILURES = (BaseError, OSError, ValueError, NotImplementedError)
 _CLOUDS: dict[str, type[S3Store | GCSStore | AzureStore]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 _Remote = S3Store | GCSStore | AzureStore | LocalStore | MemoryStore

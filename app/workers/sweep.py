@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -158,7 +159,7 @@ class Sweeper(Duty):
         gone = 0
         for remains in await self._db.read(lambda conn: endings.unburied(conn, limit=BATCH)):
             if await self._delete(remains.storage_keys):
-                await self._db.write(lambda conn, remains=remains: endings.buried(conn, remains))  # type: ignore[misc]
+                await self._db.write(partial(endings.buried, remains=remains))
                 gone += 1
         return gone
 

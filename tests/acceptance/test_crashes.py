@@ -43,7 +43,7 @@ def test_kill_nine__every_job_ends_or_is_visibly_unconfirmed(folder: Path, datab
 def _judge(jobs: list[dict[str, object]], *, created: set[str], sold: dict[str, object]) -> None:
     by_id = {str(job["id"]): job for job in jobs}
     assert created <= set(by_id), "an accepted job was lost"
-    purchases = [str(purchase["client_request_id"]) for purchase in sold["purchases"]]  # type: ignore[attr-defined]
+    purchases = [str(purchase["client_request_id"]) for purchase in sold["purchases"]]
     bought_for = [request_id.split(":")[2] for request_id in purchases]
     assert len(set(bought_for)) == len(bought_for), "a job was bought twice"
     assert set(bought_for) <= set(by_id), "something was bought for no job"

@@ -223,7 +223,7 @@ def test_decoding__a_child_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, t
 
 @pytest.mark.parametrize(("free", "level"), [(1 << 20, "fail"), (2 << 30, "warn"), (5 << 30, "ok")])
 def test_disk__little_room_is_told(monkeypatch: pytest.MonkeyPatch, free: int, level: str) -> None:
-    usage = examinations.shutil._ntuple_diskusage(total=10**12, used=10**12 - free, free=free)  # type: ignore[attr-defined]
+    usage = examinations.shutil._ntuple_diskusage(total=10**12, used=10**12 - free, free=free)
     monkeypatch.setattr(examinations.shutil, "disk_usage", lambda _folder: usage)
     [finding] = examine(examinations.disk)
     assert finding.level == level

@@ -91,7 +91,7 @@ async def live(app: FastAPI, url: str, *, key: str | None = None, **headers: str
             if not message.get("more_body"):
                 opened.ended.set()
 
-    serving = asyncio.ensure_future(app(scope, receive, send))  # type: ignore[arg-type]  # a plain dict is a scope
+    serving = asyncio.ensure_future(app(scope, receive, send))
     try:
         async with asyncio.timeout(10):
             await begun.wait()

@@ -71,7 +71,7 @@ async def test_accel__tells_nothing_to_who_may_not_see_it(
 
 
 async def test_accel__is_off_by_default(client: httpx2.AsyncClient, film: str, house: House) -> None:
-    client._transport.app.state.house = replace(house, content_accel=Settings().content_accel)  # type: ignore[attr-defined]
+    client._transport.app.state.house = replace(house, content_accel=Settings().content_accel)
     answer = await client.get(film)
     assert answer.content
     assert "x-accel-redirect" not in answer.headers

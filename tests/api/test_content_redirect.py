@@ -115,7 +115,7 @@ async def test_redirect__missing_bytes_are_404(client: httpx2.AsyncClient, film:
 async def test_content__an_outage_is_503_and_ends(
     client: httpx2.AsyncClient, film: str, house: House, s3: S3Server, redirects: bool
 ) -> None:
-    client._transport.app.state.house = house if redirects else replace(house, content_origin=None)  # type: ignore[attr-defined]
+    client._transport.app.state.house = house if redirects else replace(house, content_origin=None)
     s3.shut()
     away = await client.get(film)
     s3.open()

@@ -19,7 +19,6 @@ from app.domain.errors import Unavailable
 from app.domain.states import JobState
 from app.workers.sweep import Sweeper
 from tests.api.conftest import ClientFor, MakeHouse, asleep, count, data_uri, require_error, stored
-from tests.api.test_create import Unreliable, shaken, unreliable  # noqa: F401  # fixtures
 from tests.conftest import Clock, one_database
 from tests.factories import INPUT, make_caller, make_job, picture
 
@@ -256,18 +255,6 @@ async def test_create__a_commit_whose_answer_was_lost_answers_what_replays_will(
     first = await eventful.post("/v1/jobs", json=BODY, headers=KEY)
     assert first.json()["state"] == "queued"
     require_replay(await client.post("/v1/jobs", json=BODY, headers=KEY), first)
-
-
-async def test_retry__a_commit_whose_answer_was_lost_is_found(
-    shaken: httpx2.AsyncClient,  # noqa: F811
-    unreliable: Unreliable,  # noqa: F811
-    database: Database,
-    me: Caller,
-) -> None:
-    failed = make_job(database, me, state=JobState.FAILED)
-    unreliable.loses_its_answers = True
-    answer = await shaken.post(f"/v1/jobs/{failed.id}/retry")
-    assert (answer.status_code, answer.json()["retried_from"]) == (201, failed.id)
 
 
 async def test_key__of_a_retry_under_way_stands_for_that_one(

@@ -238,7 +238,7 @@ async def test_reuse__a_job_deleted_during_the_copy_is_not_shown_again(
         if key == video_of(second)["poster_key"]:
             assert (await client.delete(f"/v1/jobs/{second.id}")).status_code == 204
 
-    slow.meanwhile = delete  # type: ignore[method-assign]
+    slow.meanwhile = delete
     racing = client_for(caller[1], app=routes.build(replace(house, store=slow)))
     job = await post(racing, AGAIN)
     assert job["reused_from"] == first.id

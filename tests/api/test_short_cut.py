@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from app.api import routes
 from app.api.callers import Caller, KeyRing
 from app.api.deps import House
 from app.api.remembered_jobs import KEPT, RememberedJobs, Shown
@@ -161,8 +162,6 @@ class Overtaken(Database):
 
 @one_database
 async def test_short_cut__keeps_no_row_that_was_overtaken(make_house: MakeHouse, client_for: ClientFor) -> None:
-    from app.api import routes  # noqa: PLC0415
-
     house = make_house(Overtaken)
     database = house.db
     assert isinstance(database, Overtaken)

@@ -126,7 +126,7 @@ async def film(caller: tuple[Caller, str], database: Database, house: House) -> 
 
 async def stuck(server: Server, count: int) -> None:
     """Wait until the server can send so many clients nothing more."""
-    while sum(one.flow.write_paused for one in server.server_state.connections) < count:  # type: ignore[union-attr]
+    while sum(one.flow.write_paused for one in server.server_state.connections) < count:
         await asyncio.sleep(0)
 
 
@@ -135,7 +135,7 @@ async def test_answer__many_that_nobody_takes_hold_up_nobody(
 ) -> None:
     async with serving(app) as (server, address), connected(address, MANY) as clients:
         for _, writer in clients:
-            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.transport.pause_reading()
             writer.write(film)
         await stuck(server, MANY)
         assert await ask(address, caller[1]) == b"HTTP/1.1 200 OK"
@@ -144,7 +144,7 @@ async def test_answer__many_that_nobody_takes_hold_up_nobody(
 async def test_answer__that_nobody_takes_is_cut_off(app: FastAPI, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "UNREAD_SECONDS", 0.3)
     async with serving(app) as (server, address), connected(address) as [(_, writer)]:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.transport.pause_reading()
         writer.write(film)
         await stuck(server, 1)
         while server.server_state.connections or server.server_state.tasks:
@@ -160,7 +160,7 @@ async def test_answer__that_nobody_takes_is_cut_off_when_it_is_complete(monkeypa
         await send({"type": "http.response.body", "body": bytes(16 << 20)})
 
     async with serving(app) as (server, address), connected(address) as [(_, writer)]:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.transport.pause_reading()
         writer.write(head("GET", "/", "x"))
         while not server.server_state.total_requests:
             await asyncio.sleep(0)

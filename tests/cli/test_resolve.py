@@ -19,7 +19,7 @@ def operate(reelay: Run, served: Served) -> Run:
     def run(*arguments: str) -> object:
         return reelay(*arguments, environment={"REELAY_KEY": served.admin_key})
 
-    return run  # type: ignore[return-value]
+    return run
 
 
 def test_resolve__attach_is_checked_and_carried(operate: Run, served: Served, made: Made) -> None:

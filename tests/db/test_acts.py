@@ -115,7 +115,7 @@ def test_trail__tells_both_kinds_in_order_of_time(conn: Connection, storied: Job
 def test_trail__is_narrowed(conn: Connection, project_id: str, storied: Job) -> None:
     def places(**narrowed: object) -> list[int]:
         whole = [deed.id for deed in trail.read(conn, limit=100)]
-        found = trail.read(conn, **{"limit": 100} | narrowed)  # type: ignore[arg-type]
+        found = trail.read(conn, **{"limit": 100} | narrowed)
         return [whole.index(deed.id) for deed in found]
 
     assert places(job_id=storied.id) == [0, 2, 3]

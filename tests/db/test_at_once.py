@@ -62,6 +62,7 @@ def while_open(
                 if watching.execute(WAITING).scalar_one():
                     break
     thread.join(30)
+    assert not thread.is_alive(), "it still waits"
     return failures
 
 

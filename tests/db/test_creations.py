@@ -49,7 +49,7 @@ def test_remember__keeps_the_first(conn: Connection) -> None:
 @pytest.mark.parametrize("other", [{"project_id": "p2"}, {"subject": "ann"}, {"idempotency_key": "order 18"}])
 def test_remember__a_key_is_its_owners(conn: Connection, other: dict[str, str]) -> None:
     remember(conn)
-    theirs = replace(ASKED, **other)  # type: ignore[arg-type]
+    theirs = replace(ASKED, **other)
     assert creations.find(conn, theirs, now=T0) is None
     assert remember(conn, theirs, made="job_2") is None
 
@@ -124,7 +124,7 @@ def test_join__is_over_after_ten_minutes(conn: Connection) -> None:
 @pytest.mark.parametrize("other", [{"key_id": "k2"}, {"fingerprint": "f2"}])
 def test_join__only_the_same_request_of_the_same_credential(conn: Connection, other: dict[str, str]) -> None:
     remember(conn, tried(0))
-    assert join(conn, replace(tried(1), **other), seconds=1) is None  # type: ignore[arg-type]
+    assert join(conn, replace(tried(1), **other), seconds=1) is None
 
 
 def test_join__leaves_what_has_an_idempotency_key(conn: Connection) -> None:

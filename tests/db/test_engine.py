@@ -72,7 +72,7 @@ async def test_times__are_aware_and_exact(database: Database) -> None:
 async def test_now__is_close_to_the_clock_and_in_utc(database: Database) -> None:
     now = await database.read(database.now)
     assert abs((now - datetime.now(UTC)).total_seconds()) < 5
-    assert now.utcoffset().total_seconds() == 0  # type: ignore[union-attr]
+    assert now.utcoffset().total_seconds() == 0
 
 
 async def test_read__sees_what_was_committed_while_others_write(database: Database) -> None:

@@ -30,7 +30,7 @@ def key(conn: Connection, project_id: str) -> Key:
 
 def new_key(conn: Connection, project_id: str, **given: object) -> Key:
     values = {"scopes": DEFAULT_SCOPES, "name": "web", "now": T0} | given
-    return access.create_key(conn, project_id=project_id, **values)[0]  # type: ignore[arg-type]
+    return access.create_key(conn, project_id=project_id, **values)[0]
 
 
 def mint(conn: Connection, key: Key, grant: Grant = HOUR) -> Token:

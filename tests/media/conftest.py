@@ -47,6 +47,6 @@ def film(tmp_path: Path) -> Film:
     """Encode another one."""
 
     def make(**wishes: object) -> bytes:
-        return encode(tmp_path / "made.mp4", **wishes)  # type: ignore[arg-type]
+        return encode(tmp_path / "made.mp4", **wishes)
 
     return make

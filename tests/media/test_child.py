@@ -55,7 +55,7 @@ async def test_decode__works_on_uvloop() -> None:
 
 async def test_decode__finds_the_packages_without_any_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     # The interpreter beneath the virtual environment knows none of its packages: only the roots we pass lead to them.
-    monkeypatch.setattr(sys, "executable", sys._base_executable)  # type: ignore[attr-defined]
+    monkeypatch.setattr(sys, "executable", sys._base_executable)
     decoded = await run("echo", source=b"abc")
     assert decoded.blob == b"cba"
     with pytest.raises(NotAnImage):
@@ -173,7 +173,7 @@ async def test_decode__runs_two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
         running += 1
         most = max(most, running)
         try:
-            return await real(*arguments, **keywords)  # type: ignore[arg-type]
+            return await real(*arguments, **keywords)
         finally:
             running -= 1
 

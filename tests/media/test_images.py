@@ -78,9 +78,9 @@ async def test_normalise__jpeg_keeps_its_detail() -> None:
     sharp = Image.merge("RGB", [Image.effect_noise((64, 64), 90) for _ in range(3)])
     assert len((await checked(written(noise, "JPEG", quality=95))).data) > 3000
     full = await checked(written(sharp, "JPEG", quality=95, subsampling=0))
-    assert opened(full).layer[0][1:3] == (1, 1)  # type: ignore[attr-defined]  # 4:4:4
+    assert opened(full).layer[0][1:3] == (1, 1)  # 4:4:4
     halved = await checked(written(sharp, "JPEG", quality=95, subsampling=2))
-    assert opened(halved).layer[0][1:3] == (2, 2)  # type: ignore[attr-defined]  # 4:2:0
+    assert opened(halved).layer[0][1:3] == (2, 2)  # 4:2:0
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from obstore.store import LocalStore
 
 from app.domain.errors import StorageFailed
 from app.media import store as store_module
@@ -208,10 +209,16 @@ async def test_store__a_readers_own_error_is_not_translated(store: Store) -> Non
     stream = store.stream("k")
     await anext(stream)
     with pytest.raises(ValueError, match="the reader's own"):
-        await stream.athrow(ValueError("the reader's own"))  # type: ignore[attr-defined]
+        await stream.athrow(ValueError("the reader's own"))
 
 
 # --- a local folder
+
+
+async def test_store__what_its_kind_cannot_do_is_a_failure_like_any_other(tmp_path: Path) -> None:
+    """obstore's folders take no content type, and say so with an error that is none of its own."""
+    with pytest.raises(StorageFailed, match=r"could not be written to here: .*not yet implemented"):
+        await Store(LocalStore(prefix=tmp_path), place="here").put_bytes("a.txt", b"x", content_type="text/plain")
 
 
 def test_open__makes_private_folders(tmp_path: Path) -> None:

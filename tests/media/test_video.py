@@ -56,7 +56,7 @@ async def test_inspect__tells_what_is_in_a_video(place: Path, mp4: bytes) -> Non
     poster = opened(facts.poster)
     assert poster.size == (320, 240)
     # A tenth of the way into two seconds is the fifth frame; green grows by five with each.
-    red, green, blue = poster.convert("RGB").getpixel((160, 120))  # type: ignore[misc]
+    red, green, blue = poster.convert("RGB").getpixel((160, 120))
     assert abs(red - 200) < 12 and abs(green - 25) < 12 and abs(blue - 90) < 12
 
 
@@ -80,7 +80,7 @@ async def test_inspect__a_turned_video_is_described_as_shown(place: Path, film: 
     assert poster.size == (240, 320)
     # The light square of the stored frame's top left; turned 90 degrees counterclockwise it is at the bottom left.
     corners = {"tl": (2, 2), "bl": (2, 317), "tr": (237, 2), "br": (237, 317)}
-    assert max(corners, key=lambda corner: poster.getpixel(corners[corner])) == "bl"  # type: ignore[arg-type,return-value]
+    assert max(corners, key=lambda corner: poster.getpixel(corners[corner])) == "bl"
 
 
 async def test_inspect__poster_avoids_black_frames(place: Path, film: Film) -> None:

@@ -1,7 +1,6 @@
 import asyncio
 import hashlib
 import logging
-import os
 import threading
 from pathlib import Path
 
@@ -52,7 +51,7 @@ async def fetched(
 async def failure_of(listener: Listener, path: Path, guard: Guard, **limits: float) -> DownloadFailed:
     """Return the failure, sure that it left no file and told no secret."""
     with pytest.raises(DownloadFailed) as failed:
-        await fetched(listener, path, guard, **limits)  # type: ignore[arg-type]
+        await fetched(listener, path, guard, **limits)
     assert not path.exists()
     assert "secret" not in str(failed.value) and "film.mp4" not in str(failed.value)
     return failed.value
@@ -325,7 +324,7 @@ async def test_download__cancelled_leaves_nothing(listener: Listener, path: Path
 
     listener.answers = [silence]
     task = asyncio.create_task(fetched(listener, path, guard))
-    while not path.exists() or os.path.getsize(path) < 1 << 20:  # noqa: PTH202
+    while not path.exists() or path.stat().st_size < 1 << 20:
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -424,7 +424,7 @@ def test_transport__verifies_certificates() -> None:
 
 def test_transport__refuses_to_exist_where_the_guard_would_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     def another_init(self: httpx2.AsyncHTTPTransport, **_: object) -> None:
-        self._other_pool = None  # type: ignore[attr-defined]
+        self._other_pool = None
 
     monkeypatch.setattr(httpx2.AsyncHTTPTransport, "__init__", another_init)
     with pytest.raises(RuntimeError, match="the guard would not hold"):

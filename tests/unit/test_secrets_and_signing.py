@@ -37,8 +37,8 @@ def test_hint__does_not_hold_the_secret() -> None:
 
 def signed(signer: Signer, **changes: object) -> bool:
     made = {"job_id": "job_1", "use": "video", "key_id": "key_1", "expires": int(NOW.timestamp()) + 60}
-    signature = signer.sign(**made)  # type: ignore[arg-type]
-    return signer.holds(**made | {"signature": signature, "now": NOW} | changes)  # type: ignore[arg-type]
+    signature = signer.sign(**made)
+    return signer.holds(**made | {"signature": signature, "now": NOW} | changes)
 
 
 def test_signer__accepts_its_own() -> None:
@@ -64,8 +64,8 @@ def test_signer__refuses_what_was_moved_or_is_late(changes: dict[str, object]) -
 
 def test_signer__another_secret_does_not_open() -> None:
     made = {"job_id": "j", "use": "video", "key_id": "k", "expires": int(NOW.timestamp()) + 60}
-    signature = Signer(b"a" * 32).sign(**made)  # type: ignore[arg-type]
-    assert not Signer(b"b" * 32).holds(**made, signature=signature, now=NOW)  # type: ignore[arg-type]
+    signature = Signer(b"a" * 32).sign(**made)
+    assert not Signer(b"b" * 32).holds(**made, signature=signature, now=NOW)
 
 
 def test_query__is_stable_within_a_step_and_lives_an_hour() -> None:
@@ -79,13 +79,13 @@ def test_query__is_stable_within_a_step_and_lives_an_hour() -> None:
 def test_signer__what_the_previous_secret_signed_holds_and_nothing_is_signed_with_it() -> None:
     made = {"job_id": "j", "use": "video", "key_id": "k", "expires": int(NOW.timestamp()) + 60}
     before, after = Signer(b"a" * 32), Signer(b"b" * 32, b"a" * 32)
-    old, new = before.sign(**made), after.sign(**made)  # type: ignore[arg-type]
-    assert new == Signer(b"b" * 32).sign(**made) != old  # type: ignore[arg-type]
+    old, new = before.sign(**made), after.sign(**made)
+    assert new == Signer(b"b" * 32).sign(**made) != old
     for signature in (old, new):
-        assert after.holds(**made, signature=signature, now=NOW)  # type: ignore[arg-type]
-        assert not after.holds(**made | {"job_id": "other"}, signature=signature, now=NOW)  # type: ignore[arg-type]
-        assert not after.holds(**made, signature=signature, now=NOW + timedelta(seconds=60))  # type: ignore[arg-type]
-    assert not after.holds(**made, signature=Signer(b"c" * 32).sign(**made), now=NOW)  # type: ignore[arg-type]
+        assert after.holds(**made, signature=signature, now=NOW)
+        assert not after.holds(**made | {"job_id": "other"}, signature=signature, now=NOW)
+        assert not after.holds(**made, signature=signature, now=NOW + timedelta(seconds=60))
+    assert not after.holds(**made, signature=Signer(b"c" * 32).sign(**made), now=NOW)
 
 
 def test_new_token__is_told_from_a_key() -> None:

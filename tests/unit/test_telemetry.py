@@ -123,7 +123,7 @@ def test_lean_lines__are_for_json_at_level_info_while_nobody_set_up_others() -> 
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     assert telemetry.lean_lines() is None
     for style, level in (("console", "info"), ("json", "warning")):
-        telemetry.configure(style=style, level=level)  # type: ignore[arg-type]
+        telemetry.configure(style=style, level=level)
         assert telemetry.lean_lines() is None
 
 

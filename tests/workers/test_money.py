@@ -127,7 +127,7 @@ async def test_database__odd_errors_never_drop_a_paid_answer(room: Room, monkeyp
     def failing(*args: object, **kwargs: object) -> None:
         if failures:
             raise failures.pop()
-        record(*args, **kwargs)  # type: ignore[arg-type]
+        record(*args, **kwargs)
 
     monkeypatch.setattr(submissions, "record_accepted", failing)
     job = await room.create()
